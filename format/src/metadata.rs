@@ -1,0 +1,159 @@
+//! What a capture says about itself: host, kernel, command line, probes, enums, totals.
+//!
+//! Stored as JSON, in the Parquet key `ntc` of a closed file and in its last checkpoint.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The Parquet key under which [`Metadata`] stands in a closed file.
+pub const METADATA_KEY: &str = "ntc";
+
+/// Everything about a capture that is not an event.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Metadata {
+    /// Version of the format, see [`crate::schema::FORMAT_VERSION`].
+    pub format: u32,
+    /// The recorder's name and version.
+    pub recorder: String,
+    /// The recorder's command line, one argument an entry.
+    pub command: Vec<String>,
+    /// The host that was recorded.
+    pub host: Host,
+    /// Filters in force, as the user wrote them: `addr` -> `10.0.0.0/8`.
+    pub filters: BTreeMap<String, String>,
+    /// Every probe of the profile, attached or not.
+    pub probes: Vec<Probe>,
+    /// The recording kernel's enums: `skb_drop_reason` -> value -> name. Values of subsystems carry
+    /// their number in the upper 16 bits, as the kernel does.
+    pub enums: BTreeMap<String, BTreeMap<u32, String>>,
+    /// Interfaces by namespace, in the order they were first seen.
+    pub interfaces: Vec<Interface>,
+    /// The first and the last sample of the clocks; one each second stands in the table.
+    pub clocks: Vec<ClockSample>,
+    /// When recording began, ns of CLOCK_MONOTONIC.
+    pub started: u64,
+    /// When it ended, and why; absent in a file whose recorder did not finish.
+    pub stopped: Option<Stopped>,
+    /// Events counted, recorded and lost.
+    pub totals: Totals,
+}
+
+/// The host that was recorded.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Host {
+    /// Its name (`uname -n`).
+    pub name: String,
+    /// `/etc/machine-id`.
+    pub machine_id: String,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// Kernel release (`uname -r`).
+    pub kernel: String,
+    /// Machine architecture (`uname -m`).
+    pub machine: String,
+    /// CPUs that were online.
+    pub cpus: u32,
+    /// The network namespace of the recorder, inode.
+    pub netns: u32,
+    /// Named namespaces: inode -> name under /run/netns.
+    pub netns_names: BTreeMap<u32, String>,
+}
+
+/// A probe of the profile.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Probe {
+    /// Its name, as in the column `probe`.
+    pub name: String,
+    /// `tp_btf`, or empty where it is not attached.
+    pub backend: String,
+    /// How its arguments were resolved from BTF: `skb=0 location=1 reason=2`.
+    pub arguments: String,
+    /// Why it is not attached.
+    pub error: Option<String>,
+}
+
+/// A network interface.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Interface {
+    /// Inode of its namespace.
+    pub netns: u32,
+    /// Its index there.
+    pub ifindex: u32,
+    /// Its name.
+    pub name: String,
+    /// When it was first seen under this name, ns of CLOCK_MONOTONIC.
+    pub since: u64,
+}
+
+/// One bracketed sample of the host's clocks, all in ns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClockSample {
+    /// CLOCK_MONOTONIC, the middle of the bracket.
+    pub monotonic: u64,
+    /// CLOCK_MONOTONIC_RAW.
+    pub raw: u64,
+    /// CLOCK_REALTIME, ns since 1970 (UTC).
+    pub realtime: i64,
+    /// CLOCK_BOOTTIME.
+    pub boottime: u64,
+    /// CLOCK_TAI.
+    pub tai: i64,
+    /// Width of the bracket around CLOCK_REALTIME, ns: twice the error bound.
+    pub bracket: u64,
+}
+
+/// How a recording ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Stopped {
+    /// When, ns of CLOCK_MONOTONIC.
+    pub at: u64,
+    /// Why: `SIGINT`, `--duration`, `disk full`, ...
+    pub why: String,
+}
+
+/// Events counted where they happened.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Totals {
+    /// Rows in the table, clock and loss rows included.
+    pub rows: u64,
+    /// Per probe and CPU, only where anything was counted.
+    pub counts: Vec<Count>,
+}
+
+/// One probe's events on one CPU.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Count {
+    /// The probe.
+    pub probe: String,
+    /// The CPU; absent for losses that the kernel counts for all CPUs together.
+    pub cpu: Option<u32>,
+    /// Events that the probe counted in the kernel after filtering.
+    pub counted: u64,
+    /// Events that stand in the file.
+    pub recorded: u64,
+    /// Events for which the ring buffer had no room.
+    pub lost: u64,
+    /// Runs that the kernel refused because the program was already running on that CPU.
+    pub missed: u64,
+}
+
+impl Totals {
+    /// Events recorded from the kernel, over all probes and CPUs.
+    pub fn recorded(&self) -> u64 {
+        self.counts.iter().map(|c| c.recorded).sum()
+    }
+
+    /// Events lost, over all probes and CPUs, refused runs included.
+    pub fn lost(&self) -> u64 {
+        self.counts.iter().map(|c| c.lost + c.missed).sum()
+    }
+}

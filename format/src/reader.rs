@@ -1,0 +1,284 @@
+//! Reads captures: closed ones by their checkpoints, others by whatever can be found.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_schema::{Field, Schema};
+
+use crate::checkpoint::{self, Head};
+use crate::decode::{self, Pages};
+use crate::error::Error;
+use crate::layout::{Chunk, Page};
+use crate::metadata::Metadata;
+use crate::nulls;
+use crate::recover::{self, Found, Recovery};
+use crate::scan;
+use crate::schema::{self, COLUMNS, Column, Type};
+use crate::source::Source;
+
+/// The largest page that is read, before and after compression.
+const MAX_PAGE: u64 = 64 << 20;
+/// Text and raw bytes that are read at once. Numbers are bounded by the number of rows.
+const MAX_TEXT: u64 = 96 << 20;
+
+/// Whether the recorder finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It did: the file is complete and a Parquet file.
+    Closed,
+    /// It did not, or the file's end was cut off.
+    Unfinished,
+}
+
+/// A row group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Its rows.
+    pub rows: u64,
+    /// Number of its first row in the capture.
+    pub first_row: u64,
+    /// Least time among its rows.
+    pub first_ts: u64,
+    /// Greatest time among its rows.
+    pub last_ts: u64,
+    /// Whether it stands in the journal.
+    pub journal: bool,
+}
+
+/// A capture that was opened. Row groups may be read by several threads at once.
+#[derive(Debug)]
+pub struct Capture {
+    /// Its path.
+    path: PathBuf,
+    /// What it says about itself.
+    metadata: Metadata,
+    /// Whether the recorder finished.
+    state: State,
+    /// What is missing, in sentences.
+    notes: Vec<String>,
+    /// What is missing, in numbers.
+    recovery: Recovery,
+    /// The row groups.
+    groups: Vec<Group>,
+    /// Where they are: the checkpoint after each.
+    heads: Vec<Head>,
+    /// The file.
+    main: Source,
+    /// Its journal, if rows are in it.
+    journal: Option<Source>,
+}
+
+impl Capture {
+    /// Opens a capture. One that was not closed is opened with its journal, `<path>.journal`.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let main = Source::open(path)?;
+        Self::new(path, main, recover::open_journal(path))
+    }
+
+    /// Opens a capture that is in memory. Errors call it `<memory>`.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Error> {
+        Self::new(Path::new("<memory>"), Source::memory(bytes), None)
+    }
+
+    /// Opens a capture and a journal that are in memory.
+    pub fn from_bytes_with_journal(bytes: Vec<u8>, journal: Vec<u8>) -> Result<Self, Error> {
+        Self::new(Path::new("<memory>"), Source::memory(bytes), Some(Source::memory(journal)))
+    }
+
+    /// Finds the row groups.
+    fn new(path: &Path, main: Source, journal: Option<Source>) -> Result<Self, Error> {
+        let Found { state, metadata, heads, journal_from, recovery, notes } =
+            recover::find(path, &main, journal.as_ref())?;
+        let groups = heads.iter().enumerate().map(|(at, head)| group(head, at >= journal_from)).collect();
+        let (path, journal) = (path.to_owned(), journal.filter(|_| journal_from < heads.len()));
+        Ok(Self { path, metadata, state, notes, recovery, groups, heads, main, journal })
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it says about itself.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// Whether the recorder finished.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What is missing or damaged, one sentence each; empty for a capture that is closed and whole as far as
+    /// opening it tells. Damaged columns are found when they are read.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// What is missing or damaged, in numbers.
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// Rows of all row groups.
+    pub fn rows(&self) -> u64 {
+        self.groups.iter().map(|group| group.rows).sum()
+    }
+
+    /// Its row groups, in the order of time.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// Reads columns of a row group, in the order given. A column that the file does not have is null.
+    pub fn read(&self, group: usize, columns: &[&str]) -> Result<RecordBatch, Error> {
+        let head = self.heads.get(group).ok_or_else(|| missing(format!("row group {group}")))?;
+        let source = self.source(group);
+        let chunks = scan::payload(source, head)
+            .map_err(|e| self.unreadable(e))?
+            .ok_or_else(|| self.damaged(head, (head.position, head.end()), "its checkpoint"))?
+            .chunks;
+        let reading = Reading { capture: self, source, head };
+        let mut text = 0;
+        let mut arrays = Vec::with_capacity(columns.len());
+        for name in columns {
+            let column = column(name)?;
+            let chunk = chunks.iter().find(|chunk| chunk.name == *name);
+            arrays.push(reading.column(column, chunk, &mut text)?);
+        }
+        batch(columns, arrays, head.group.rows as usize)
+    }
+
+    /// The file that a row group is in.
+    fn source(&self, group: usize) -> &Source {
+        self.journal.as_ref().filter(|_| self.groups[group].journal).unwrap_or(&self.main)
+    }
+
+    /// The operating system could not read.
+    fn unreadable(&self, error: std::io::Error) -> Error {
+        Error::io(&self.path, "reading it", error)
+    }
+
+    /// A row group is damaged, or a part of it.
+    fn damaged(&self, head: &Head, (start, end): (u64, u64), what: &str) -> Error {
+        let (first, last) = (head.first_row, head.first_row + head.group.rows - 1);
+        let what = format!("{what}, of rows {first} to {last}; other row groups are still readable");
+        Error::Damaged { path: self.path.clone(), start, end, what }
+    }
+}
+
+/// Opens any bytes as a capture and reads whatever can be read: the common core of the fuzz target and of the test
+/// that runs its corpus.
+#[doc(hidden)]
+pub fn exercise(bytes: &[u8]) {
+    // The first byte says where the journal begins, so that both are fuzzed.
+    let (part, bytes) = bytes.split_first().map_or((0, bytes), |(part, bytes)| (usize::from(*part), bytes));
+    let (journal, main) = bytes.split_at(bytes.len() * part / 256);
+    let Ok(capture) = Capture::from_bytes_with_journal(main.to_vec(), journal.to_vec()) else { return };
+    let names: Vec<_> = COLUMNS.iter().map(|column| column.name).collect();
+    for group in 0..capture.groups().len().min(20) {
+        let _ = capture.read(group, &names);
+        for name in &names {
+            let _ = capture.read(group, &[name]);
+        }
+    }
+}
+
+/// What a checkpoint says about the row group before it.
+fn group(head: &Head, journal: bool) -> Group {
+    let (rows, first_row) = (head.group.rows, head.first_row);
+    Group { rows, first_row, first_ts: head.first_ts, last_ts: head.last_ts, journal }
+}
+
+/// The column of a name.
+fn column(name: &str) -> Result<&'static Column, Error> {
+    schema::index_of(name).map(|at| &COLUMNS[at]).ok_or_else(|| missing(format!("column {name:?}")))
+}
+
+/// Something was asked for that does not exist.
+fn missing(what: String) -> Error {
+    Error::Missing { what }
+}
+
+/// The columns as a batch.
+fn batch(names: &[&str], arrays: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, Error> {
+    let field = |(name, array): (&&str, &ArrayRef)| {
+        let required = column(name).is_ok_and(|column| column.required) && array.null_count() == 0;
+        Field::new(*name, array.data_type().clone(), !required)
+    };
+    let schema = Schema::new(names.iter().zip(&arrays).map(field).collect::<Vec<_>>());
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::new(schema), arrays, &options)
+        .map_err(|e| Error::Schema { what: e.to_string() })
+}
+
+/// A row group that is being read.
+struct Reading<'a> {
+    /// The capture.
+    capture: &'a Capture,
+    /// The file that it is in.
+    source: &'a Source,
+    /// The checkpoint after it.
+    head: &'a Head,
+}
+
+impl Reading<'_> {
+    /// Reads a column. `text` counts the bytes of text so far.
+    fn column(&self, column: &Column, chunk: Option<&Chunk>, text: &mut u64) -> Result<ArrayRef, Error> {
+        let rows = self.head.group.rows as usize;
+        let Some(chunk) = chunk.filter(|chunk| (chunk.nulls as usize) < rows) else {
+            return Ok(nulls::array(column.kind, rows));
+        };
+        self.check(column, chunk, text)?;
+        let page = |page: Option<&Page>| page.map_or(Ok(Vec::new()), |page| self.page(chunk, page));
+        let pages = Pages { dictionary: page(chunk.dictionary.as_ref())?, data: page(Some(&chunk.data))? };
+        decode::column(chunk, rows, &pages)
+            .ok_or_else(|| self.damaged(chunk, &chunk.data, "its values are malformed"))
+    }
+
+    /// Checks everything that memory will be taken for.
+    fn check(&self, column: &Column, chunk: &Chunk, text: &mut u64) -> Result<(), Error> {
+        let rows = self.head.group.rows;
+        let entries = chunk.dictionary.map_or(0, |page| page.values);
+        let plain = u64::from(chunk.data.plain) + chunk.dictionary.map_or(0, |page| page.plain.into());
+        let limit = match column.kind {
+            Type::Text | Type::Bytes => {
+                *text += plain;
+                MAX_TEXT.saturating_sub(*text - plain)
+            }
+            // Levels, and values or a dictionary and indices, of up to 8 bytes each; 4 KiB for small row groups.
+            _ => rows * 20 + 4096,
+        };
+        let sound = column.kind == chunk.kind
+            && u64::from(chunk.data.values) == rows
+            && u64::from(entries) <= rows
+            && plain <= limit;
+        if sound { Ok(()) } else { Err(self.damaged(chunk, &chunk.data, "its description is impossible")) }
+    }
+
+    /// Reads a page: checks its place and checksum, and decompresses it.
+    fn page(&self, chunk: &Chunk, page: &Page) -> Result<Vec<u8>, Error> {
+        let end = u64::from(page.body) + u64::from(page.stored);
+        if end > self.head.group.len || u64::from(page.stored.max(page.plain)) > MAX_PAGE {
+            return Err(self.damaged(chunk, page, "its description is impossible"));
+        }
+        let start = self.head.group.start + u64::from(page.body);
+        let stored = self.source.read(start, page.stored.into()).map_err(|e| self.capture.unreadable(e))?;
+        if !checkpoint::is_intact(&stored, page.crc) {
+            return Err(self.damaged(chunk, page, "its checksum is wrong"));
+        }
+        let plain =
+            if chunk.zstd { zstd::bulk::decompress(&stored, page.plain as usize).ok() } else { Some(stored) };
+        plain
+            .filter(|plain| plain.len() == page.plain as usize)
+            .ok_or_else(|| self.damaged(chunk, page, "its compression is malformed"))
+    }
+
+    /// A page is damaged.
+    fn damaged(&self, chunk: &Chunk, page: &Page, what: &str) -> Error {
+        let start = self.head.group.start.saturating_add(page.body.into());
+        let what = format!("column {}: {what}", chunk.name);
+        self.capture.damaged(self.head, (start, start.saturating_add(page.stored.into())), &what)
+    }
+}
