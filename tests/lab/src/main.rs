@@ -1,0 +1,189 @@
+//! `lab`: two hosts and a router in network namespaces, and traffic between them to look at.
+
+mod recording;
+
+use std::io::{ErrorKind, Read, Write, stdin, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use lab::flood::{Flood, Limit, udp_flood};
+use lab::scenario::{Ending, SCENARIOS, Scenario};
+use lab::{Net, is_root};
+use recording::Recording;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+/// Builds hosts in network namespaces of its own and sends bounded traffic between them. Needs root.
+#[derive(Debug, Parser)]
+#[command(name = "lab", version)]
+struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What `lab` can do.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the scenarios
+    List,
+    /// Build the net, play a scenario, take the net down; on request with a recorder beside it
+    Run(RunArgs),
+    /// Send a UDP flood over loopback in a namespace of its own and print its rate as JSON
+    Flood(FloodArgs),
+}
+
+/// Arguments of `lab run`.
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// A name that `lab list` shows
+    scenario: String,
+    /// The capture file that the recorder writes
+    #[arg(long, value_name = "FILE", requires = "recorder")]
+    out: Option<PathBuf>,
+    /// Run `PATH capture -o FILE` meanwhile
+    #[arg(long, value_name = "PATH", requires = "out")]
+    recorder: Option<PathBuf>,
+    /// More arguments for the recorder; {client}, {router} and {server} become inode numbers of namespaces
+    #[arg(last = true, requires = "recorder")]
+    extra: Vec<String>,
+}
+
+/// Arguments of `lab flood`.
+#[derive(Debug, Args)]
+struct FloodArgs {
+    /// How long to send
+    #[arg(long, value_name = "N", default_value_t = 5, conflicts_with = "packets")]
+    seconds: u64,
+    /// Send so many datagrams instead
+    #[arg(long, value_name = "N")]
+    packets: Option<u64>,
+    /// Payload bytes of each datagram
+    #[arg(long, value_name = "BYTES", default_value_t = 100, value_parser = clap::value_parser!(u16).range(..=65_000))]
+    size: u16,
+    /// Print the namespace's name first, and begin only when standard input ends
+    #[arg(long)]
+    wait: bool,
+}
+
+/// Parses, does, and turns an error into one line and exit status 2.
+fn main() -> ExitCode {
+    match run(&Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("lab: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// One arm for each command.
+fn run(command: &Command) -> Result<ExitCode> {
+    if let Command::List = command {
+        return list();
+    }
+    if !is_root() {
+        anyhow::bail!("network namespaces need root; run this as root (sudo)");
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    let done = match command {
+        Command::List => list(),
+        Command::Run(args) => play(args, &stop),
+        Command::Flood(args) => flood(args, &stop),
+    };
+    // What failed after a signal failed because of it, as a rule: the children got it as well.
+    done.or_else(
+        |error| if stop.load(Ordering::Relaxed) { Ok(stopped(&error.to_string())) } else { Err(error) },
+    )
+}
+
+/// Shows the scenarios, one a line. That nobody reads to the end is no error.
+fn list() -> Result<ExitCode> {
+    let lines = SCENARIOS.iter().map(|Scenario { name, about, .. }| format!("{name:<20} {about}\n"));
+    match stdout().write_all(lines.collect::<String>().as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("write the list"),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Builds the net, starts the recorder, plays the scenario, and takes everything down in reverse.
+fn play(args: &RunArgs, stop: &AtomicBool) -> Result<ExitCode> {
+    let scenario = Scenario::find(&args.scenario)?;
+    let net = Net::new()?;
+    let mut out = stdout();
+    for host in [&net.client, &net.router, &net.server] {
+        writeln!(out, "{}: namespace {}, inode {}, {}", host.role(), host.name(), host.inode(), host.v4())?;
+    }
+    let recording = match (&args.recorder, &args.out) {
+        (Some(recorder), Some(file)) => Some(Recording::start(recorder, file, &extra(args, &net), stop)?),
+        _ => None,
+    };
+    let played = scenario.play(&net, &mut out, stop);
+    let recorded = recording.map_or(Ok(()), Recording::stop);
+    let ending = played?;
+    recorded?;
+    Ok(match ending {
+        Ending::Complete => ExitCode::SUCCESS,
+        Ending::Stopped => stopped("not all steps were done"),
+    })
+}
+
+/// The recorder's further arguments, with the hosts' names replaced by their inode numbers.
+fn extra(args: &RunArgs, net: &Net) -> Vec<String> {
+    let named = |arg: &String| {
+        [&net.client, &net.router, &net.server].iter().fold(arg.clone(), |arg, host| {
+            arg.replace(&format!("{{{}}}", host.role()), &host.inode().to_string())
+        })
+    };
+    args.extra.iter().map(named).collect()
+}
+
+/// Floods a host of its own and prints what came of it.
+fn flood(args: &FloodArgs, stop: &AtomicBool) -> Result<ExitCode> {
+    let host = Net::alone()?;
+    if args.wait {
+        writeln!(stdout(), r#"{{"namespace":"{}"}}"#, host.name()).context("write the namespace's name")?;
+        await_end_of_input(stop)?;
+    }
+    let limit = args.packets.map_or(Limit::For(Duration::from_secs(args.seconds)), Limit::Packets);
+    let flood = Flood { at: host.at(9), size: args.size.into(), limit, stop };
+    let result = udp_flood(&host, &host, &flood)?;
+    let lab::flood::FloodResult { sent, received, seconds } = result;
+    let rate = result.rate();
+    writeln!(stdout(), r#"{{"sent":{sent},"received":{received},"seconds":{seconds:.6},"rate":{rate:.1}}}"#)
+        .context("write the result")?;
+    Ok(if stop.load(Ordering::Relaxed) { stopped("the flood was cut short") } else { ExitCode::SUCCESS })
+}
+
+/// Waits until standard input has nothing more to come, or for a signal to us.
+fn await_end_of_input(stop: &AtomicBool) -> Result<()> {
+    let mut input = stdin();
+    let look = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    while !stop.load(Ordering::Relaxed) {
+        let mut fds = [PollFd::new(&input, PollFlags::IN)];
+        match poll(&mut fds, Some(&look)) {
+            Ok(0) | Err(Errno::INTR) => continue,
+            Ok(_) => {}
+            Err(error) => return Err(error).context("wait for standard input"),
+        }
+        if input.read(&mut [0; 64]).context("read standard input")? == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Says what a signal broke off; the exit status is the one that a shell gives to SIGINT.
+fn stopped(what: &str) -> ExitCode {
+    eprintln!("lab: stopped by a signal ({what}); everything was taken down");
+    ExitCode::from(130)
+}
