@@ -1,0 +1,247 @@
+//! The command line: types only.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Diagnoses packet lives in captures of ntrec.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Tasks, not flags.
+const EXAMPLES: &str = "\
+Examples:
+  ntana diag host1.ntc                       what went wrong, where, why, what to do
+  ntana diag host1.ntc host2.ntc --port 53   the same for DNS on two hosts
+  ntana trace host1.ntc --outcome dropped    every dropped packet with its events
+  ntana drops host1.ntc --by flow            who is hit
+  ntana info host1.ntc                       what the capture holds and what is missing";
+
+/// The questions that can be asked.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// What went wrong, where, why, what to do
+    Diag(Diag),
+    /// Lives of packets, with their events
+    Trace(Trace),
+    /// Drops by reason, location, stack, flow or device
+    Drops(Drops),
+    /// The events as they came, one line each
+    Replay(Replay),
+    /// Which host, kernel, probes, time range, events, losses
+    Info(Info),
+    /// Makes a plain Parquet file of a capture that was cut off
+    Repair(Repair),
+}
+
+/// Arguments of `ntana diag`.
+#[derive(Debug, Args)]
+pub struct Diag {
+    /// Files and output.
+    #[command(flatten)]
+    pub input: Input,
+    /// Filters.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Exit with 1 if there is a finding at least this bad
+    #[arg(long, value_name = "SEVERITY")]
+    pub fail_on: Option<FailOn>,
+    /// Show the stack and all evidence of each finding
+    #[arg(long)]
+    pub detail: bool,
+}
+
+/// Arguments of `ntana trace`.
+#[derive(Debug, Args)]
+pub struct Trace {
+    /// Files and output.
+    #[command(flatten)]
+    pub input: Input,
+    /// Filters.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Prefix each event with device, CPU, task and namespace
+    #[arg(long)]
+    pub detail: bool,
+    /// Show the time since the life's previous event
+    #[arg(long)]
+    pub latency: bool,
+}
+
+/// Arguments of `ntana drops`.
+#[derive(Debug, Args)]
+pub struct Drops {
+    /// Files and output.
+    #[command(flatten)]
+    pub input: Input,
+    /// Filters.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// One line per what
+    #[arg(long, value_name = "KEY", default_value = "location")]
+    pub by: By,
+    /// Also show drops that are part of healthy traffic
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// Arguments of `ntana replay`.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// Files and output.
+    #[command(flatten)]
+    pub input: Input,
+    /// Filters.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Prefix each event with packet, device, CPU, task and namespace
+    #[arg(long)]
+    pub detail: bool,
+}
+
+/// Arguments of `ntana info`.
+#[derive(Debug, Args)]
+pub struct Info {
+    /// Files and output.
+    #[command(flatten)]
+    pub input: Input,
+}
+
+/// Arguments of `ntana repair`.
+#[derive(Debug, Args)]
+pub struct Repair {
+    /// Capture that was cut off
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// File to write; default: FILE with .repaired.ntc
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Files to read and how to answer.
+#[derive(Debug, Args)]
+pub struct Input {
+    /// Captures to read
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Output format
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Output")]
+    pub format: Format,
+    /// How times are shown
+    #[arg(long, value_name = "STYLE", default_value = "local", help_heading = "Output")]
+    pub time: TimeStyle,
+    /// Rules that extend or replace those inside the program (TOML)
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub rules: Vec<PathBuf>,
+}
+
+/// Filters, all of which must match.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Filters")]
+pub struct FilterArgs {
+    /// Source or destination address or network
+    #[arg(long, value_name = "CIDR")]
+    pub addr: Vec<String>,
+    /// Source address or network
+    #[arg(long, value_name = "CIDR")]
+    pub src: Vec<String>,
+    /// Destination address or network
+    #[arg(long, value_name = "CIDR")]
+    pub dst: Vec<String>,
+    /// Source or destination port, or a range such as 8000-8099
+    #[arg(long, value_name = "PORT")]
+    pub port: Vec<String>,
+    /// Source port or range
+    #[arg(long, value_name = "PORT")]
+    pub sport: Vec<String>,
+    /// Destination port or range
+    #[arg(long, value_name = "PORT")]
+    pub dport: Vec<String>,
+    /// Protocol: tcp, udp, icmp, icmp6, arp, ip, ip6, ...
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub proto: Vec<String>,
+    /// Device
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub dev: Vec<String>,
+    /// Network namespace, name or inode
+    #[arg(long, value_name = "NETNS", value_delimiter = ',')]
+    pub netns: Vec<String>,
+    /// Process of the task in which the event happened
+    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    pub pid: Vec<u32>,
+    /// Name of the task in which the event happened
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub comm: Vec<String>,
+    /// Probes
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub probe: Vec<String>,
+    /// Drop or reset reasons
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub reason: Vec<String>,
+    /// Outcomes of lives: dropped, delivered, transmitted, consumed, reused, open, unknown
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub outcome: Vec<String>,
+    /// Address of the packet's sk_buff
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    pub skb: Vec<String>,
+    /// From this time on: seconds after the start (1.5s) or a clock time (19:03:02)
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Up to this time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Show at most this many
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+}
+
+/// Output formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// How times are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TimeStyle {
+    /// Wall clock of this machine's time zone
+    Local,
+    /// Wall clock in UTC
+    Utc,
+    /// Seconds of the recorded host's CLOCK_MONOTONIC
+    Mono,
+    /// Seconds since the capture began
+    Rel,
+}
+
+/// Severities that end with exit status 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// Warnings and errors
+    Warning,
+    /// Errors
+    Error,
+}
+
+/// What drops are counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// Reason and function
+    Location,
+    /// Reason
+    Reason,
+    /// Addresses and ports
+    Flow,
+    /// Device and namespace
+    Dev,
+    /// Kernel stack
+    Stack,
+}

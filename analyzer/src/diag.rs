@@ -1,0 +1,14 @@
+//! What went wrong: observations of trouble, grouped by root cause, ranked.
+//!
+//! `observe` turns events and lives into observations, `group` gathers them by cause and victim, [`finding`] is
+//! what comes out.
+
+pub mod finding;
+mod group;
+mod observe;
+
+pub use finding::{Example, Finding, Share, Where};
+pub use observe::Observer;
+
+#[cfg(test)]
+mod tests;

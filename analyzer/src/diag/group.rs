@@ -1,0 +1,500 @@
+//! Observations gathered by root cause and victim.
+
+use std::collections::BTreeMap;
+use std::hash::Hash;
+use std::rc::Rc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::finding::{Example, Finding, Share, Where};
+use crate::address::{Addr, with_port};
+use crate::event::{Event, Flow};
+use crate::knowledge::{Key, Knowledge, Meaning, Severity, function_of};
+use crate::numbers::grouped;
+use crate::symbol::Sym;
+
+/// Different things that a group counts at most: flows, devices, places.
+const MAX_COUNTED: usize = 4096;
+/// Groups of all causes at most; what comes after them joins one group for its cause.
+const MAX_GROUPS: usize = 8192;
+/// Examples of a finding.
+const MAX_EXAMPLES: usize = 3;
+/// Flows and places that a finding names.
+const MAX_NAMED: usize = 5;
+
+/// What a group is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Victim {
+    /// An address and port.
+    Endpoint(Addr, u16),
+    /// A device.
+    Device(Where),
+    /// Two ends.
+    Flow(Flow),
+    /// A reason and a function.
+    Place(Sym, Sym),
+    /// The whole host, or too many to tell apart.
+    All,
+}
+
+/// One observation of trouble.
+pub(super) struct Observation<'a> {
+    /// What it means.
+    pub meaning: Rc<Meaning>,
+    /// What was seen: `kfree_skb NO_SOCKET`, `icmp_send 3/3`.
+    pub evidence: Evidence,
+    /// The flow towards the victim.
+    pub flow: Flow,
+    /// The event.
+    pub event: &'a Event,
+    /// The packet's life.
+    pub life: Option<Example>,
+    /// Device, where the event has none.
+    pub at: Where,
+}
+
+/// What was seen. Names are put together only when a finding is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Evidence {
+    /// The probe.
+    pub probe: Sym,
+    /// What it said.
+    pub detail: Sym,
+}
+
+/// Counts of things, of which there may be endlessly many.
+#[derive(Clone, Debug)]
+struct Counter<T> {
+    /// Counts.
+    counts: FxHashMap<T, u64>,
+    /// Whether there were more.
+    more: bool,
+}
+
+impl<T> Default for Counter<T> {
+    fn default() -> Self {
+        Self { counts: FxHashMap::default(), more: false }
+    }
+}
+
+impl<T: Copy + Eq + Hash + Ord> Counter<T> {
+    /// Counts one thing.
+    fn add(&mut self, what: T, count: u64) {
+        if self.counts.len() < MAX_COUNTED || self.counts.contains_key(&what) {
+            *self.counts.entry(what).or_default() += count;
+        } else {
+            self.more = true;
+        }
+    }
+
+    /// Adds all of another.
+    fn add_all(&mut self, other: &Self) {
+        other.counts.iter().for_each(|(what, count)| self.add(*what, *count));
+        self.more |= other.more;
+    }
+
+    /// The most frequent, at most `most`.
+    fn top(&self, most: usize) -> Vec<Share<T>> {
+        let mut all: Vec<Share<T>> =
+            self.counts.iter().map(|(what, count)| Share { what: *what, count: *count }).collect();
+        all.sort_unstable_by(|a, b| b.count.cmp(&a.count).then(a.what.cmp(&b.what)));
+        all.truncate(most);
+        all
+    }
+}
+
+/// Observations of one cause about one victim.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    /// What it means; of the worst observation.
+    meaning: Rc<Meaning>,
+    /// Packets dropped.
+    drops: u64,
+    /// First time.
+    first: u64,
+    /// Last time.
+    last: u64,
+    /// What was seen.
+    evidence: BTreeMap<Evidence, u64>,
+    /// Flows, by all that was seen.
+    flows: Counter<Flow>,
+    /// Flows, by packets dropped.
+    dropped_flows: Counter<Flow>,
+    /// Devices.
+    devices: Counter<Where>,
+    /// Places in the kernel.
+    locations: Counter<Sym>,
+    /// Reasons.
+    reasons: Counter<Sym>,
+    /// Greatest fill of a receive buffer, and its size.
+    receive_buffer: Option<(u32, u32)>,
+    /// A stack.
+    stack: Sym,
+    /// Lives to look at.
+    examples: Vec<Example>,
+}
+
+impl Group {
+    /// An empty group.
+    fn new(meaning: Rc<Meaning>) -> Self {
+        Self {
+            meaning,
+            drops: 0,
+            first: u64::MAX,
+            last: 0,
+            evidence: BTreeMap::new(),
+            flows: Counter::default(),
+            dropped_flows: Counter::default(),
+            devices: Counter::default(),
+            locations: Counter::default(),
+            reasons: Counter::default(),
+            receive_buffer: None,
+            stack: Sym::NONE,
+            examples: Vec::new(),
+        }
+    }
+
+    /// Adds an observation.
+    fn add(&mut self, seen: &Observation<'_>) {
+        let event = seen.event;
+        let is_drop = event.hook() == crate::event::Hook::Drop;
+        let first_drop = is_drop && self.drops == 0 && seen.meaning.severity == self.meaning.severity;
+        if seen.meaning.severity > self.meaning.severity || first_drop {
+            self.meaning = Rc::clone(&seen.meaning);
+        }
+        self.drops += u64::from(is_drop);
+        self.first = self.first.min(event.ts);
+        self.last = self.last.max(event.ts);
+        *self.evidence.entry(seen.evidence).or_default() += 1;
+        if !seen.flow.src.is_none() {
+            self.flows.add(seen.flow, 1);
+            self.dropped_flows.add(seen.flow, u64::from(is_drop));
+        }
+        if seen.at.dev.is_some() {
+            self.devices.add(seen.at, 1);
+        }
+        if event.location.is_some() {
+            self.locations.add(event.location, 1);
+        }
+        if event.reason.is_some() {
+            self.reasons.add(event.reason, 1);
+        }
+        // Every socket event has these figures; they matter where the buffer fills up.
+        if event.rcvbuf != 0 && event.rmem >= event.rcvbuf / 2 {
+            self.receive_buffer = self.receive_buffer.max(Some((event.rmem, event.rcvbuf)));
+        }
+        if self.stack.is_none() {
+            self.stack = event.stack;
+        }
+        if self.examples.len() < MAX_EXAMPLES {
+            self.examples.extend(seen.life);
+        }
+    }
+
+    /// Adds what happened because of it: only as evidence.
+    pub fn add_consequence(&mut self, probe: Sym, detail: Sym, count: u64) {
+        *self.evidence.entry(Evidence { probe, detail }).or_default() += count;
+    }
+
+    /// Adds another group.
+    fn merge(&mut self, other: &Self) {
+        if other.meaning.severity > self.meaning.severity {
+            self.meaning = Rc::clone(&other.meaning);
+        }
+        self.drops += other.drops;
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        for (evidence, count) in &other.evidence {
+            *self.evidence.entry(*evidence).or_default() += count;
+        }
+        self.flows.add_all(&other.flows);
+        self.dropped_flows.add_all(&other.dropped_flows);
+        self.devices.add_all(&other.devices);
+        self.locations.add_all(&other.locations);
+        self.reasons.add_all(&other.reasons);
+        self.receive_buffer = self.receive_buffer.max(other.receive_buffer);
+        if self.stack.is_none() {
+            self.stack = other.stack;
+        }
+        let room = MAX_EXAMPLES.saturating_sub(self.examples.len());
+        self.examples.extend(other.examples.iter().take(room));
+    }
+
+    /// Packets that it hit: dropped ones, else what the most frequent evidence counts.
+    fn packets(&self) -> u64 {
+        if self.drops > 0 { self.drops } else { self.evidence.values().copied().max().unwrap_or(0) }
+    }
+
+    /// First and last time.
+    fn span(&self) -> (u64, u64) {
+        (self.first, self.last)
+    }
+
+    /// The flows that were hit most, by dropped packets where there are any.
+    fn top_flows(&self) -> Vec<Share<Flow>> {
+        if self.drops > 0 { self.dropped_flows.top(MAX_NAMED) } else { self.flows.top(MAX_NAMED) }
+    }
+
+    /// The flows in it.
+    fn flows(&self) -> impl Iterator<Item = &Flow> {
+        self.flows.counts.keys()
+    }
+}
+
+/// All groups.
+pub(super) struct Groups<'a> {
+    /// The tables.
+    knowledge: &'a Knowledge,
+    /// Groups by cause and victim.
+    groups: FxHashMap<(Sym, Victim), Group>,
+    /// Grouping keys by cause.
+    keys: FxHashMap<Sym, (Key, bool)>,
+}
+
+/// The place of a group.
+pub(super) type Place = (Sym, Victim);
+
+impl<'a> Groups<'a> {
+    /// No groups.
+    pub fn new(knowledge: &'a Knowledge) -> Self {
+        Self { knowledge, groups: FxHashMap::default(), keys: FxHashMap::default() }
+    }
+
+    /// Adds an observation to its group.
+    pub fn add(&mut self, seen: &Observation<'_>) {
+        let cause = seen.meaning.cause;
+        let knowledge = self.knowledge;
+        let (key, syn_only) = *self.keys.entry(cause).or_insert_with(|| {
+            let row = knowledge.grouping(cause.text());
+            (row.key, row.syn_only)
+        });
+        if syn_only && !may_be_syn(seen.event) {
+            return;
+        }
+        let mut place = (cause, victim(key, seen));
+        if self.groups.len() >= MAX_GROUPS && !self.groups.contains_key(&place) {
+            place.1 = Victim::All;
+        }
+        self.groups.entry(place).or_insert_with(|| Group::new(Rc::clone(&seen.meaning))).add(seen);
+    }
+
+    /// The group at a place.
+    pub fn get_mut(&mut self, place: &Place) -> Option<&mut Group> {
+        self.groups.get_mut(place)
+    }
+
+    /// Groups by the flows that they hit, either way, and by endpoint.
+    pub fn index(&self) -> Index {
+        let mut index = Index::default();
+        let mut places: Vec<&Place> = self.groups.keys().collect();
+        places.sort_unstable();
+        for place in places {
+            let group = &self.groups[place];
+            group.flows().for_each(|flow| {
+                index.flows.entry(flow.either_way()).or_insert(*place);
+            });
+            if let Victim::Endpoint(addr, port) = place.1 {
+                index.endpoints.entry((addr, port)).or_insert(*place);
+            }
+        }
+        index
+    }
+
+    /// Joins neighbours that failed with the drops behind them: packets that went through a gateway are not
+    /// addressed to it, but they waited on the same device.
+    pub fn join_neighbours(&mut self, cause: Sym, signal: Sym) {
+        let of_cause: Vec<Place> = self.places_of(cause);
+        let has_signal = |group: &Group| group.evidence.keys().any(|e| e.detail == signal);
+        let (mut failed, behind): (Vec<Place>, Vec<Place>) =
+            of_cause.into_iter().partition(|place| has_signal(&self.groups[place]));
+        failed.retain(|place| self.groups[place].drops == 0);
+        for place in behind {
+            let devices: FxHashSet<Where> = self.groups[&place].devices.counts.keys().copied().collect();
+            let gateway =
+                failed.iter().find(|f| self.groups[*f].devices.counts.keys().any(|d| devices.contains(d)));
+            if let Some(gateway) = gateway {
+                self.move_into(&place, gateway);
+            }
+        }
+    }
+
+    /// Moves one group into another.
+    fn move_into(&mut self, from: &Place, to: &Place) {
+        if let Some(moved) = self.groups.remove(from)
+            && let Some(group) = self.groups.get_mut(to)
+        {
+            group.merge(&moved);
+        }
+    }
+
+    /// The places of a cause, in a fixed order.
+    fn places_of(&self, cause: Sym) -> Vec<Place> {
+        let mut places: Vec<Place> = self.groups.keys().filter(|p| p.0 == cause).copied().collect();
+        places.sort_unstable();
+        places
+    }
+
+    /// Makes one group of a cause that has too many.
+    fn collapse(&mut self) {
+        let causes: FxHashSet<Sym> = self.groups.keys().map(|p| p.0).collect();
+        for cause in causes {
+            let places = self.places_of(cause);
+            if places.len() <= self.knowledge.grouping(cause.text()).most {
+                continue;
+            }
+            let all = (cause, Victim::All);
+            let mut whole = Group::new(Rc::clone(&self.groups[&places[0]].meaning));
+            for place in places {
+                if let Some(group) = self.groups.remove(&place) {
+                    whole.merge(&group);
+                }
+            }
+            self.groups.insert(all, whole);
+        }
+    }
+
+    /// The findings, worst first.
+    pub fn findings(mut self, lost_during: impl Fn(u64, u64) -> bool) -> Vec<Finding> {
+        self.collapse();
+        let knowledge = self.knowledge;
+        let mut findings: Vec<Finding> = self
+            .groups
+            .into_iter()
+            .filter(|(_, group)| group.meaning.severity > Severity::Normal)
+            .map(|((cause, victim), group)| finding(knowledge, cause, victim, &group, &lost_during))
+            .collect();
+        findings.sort_by(|a, b| {
+            b.severity
+                .cmp(&a.severity)
+                .then(b.packets.cmp(&a.packets))
+                .then(a.first.cmp(&b.first))
+                .then_with(|| (a.cause.text(), &a.about).cmp(&(b.cause.text(), &b.about)))
+        });
+        findings
+    }
+}
+
+/// Where flows are found again.
+#[derive(Default)]
+pub(super) struct Index {
+    /// By flow, the same for both directions.
+    flows: FxHashMap<Flow, Place>,
+    /// By address and port of the victim.
+    endpoints: FxHashMap<(Addr, u16), Place>,
+}
+
+impl Index {
+    /// The group that explains what happened to a flow.
+    pub fn find(&self, flow: &Flow) -> Option<Place> {
+        let endpoint = |addr, port| self.endpoints.get(&(addr, port)).filter(|_| port != 0);
+        self.flows
+            .get(&flow.either_way())
+            .or_else(|| endpoint(flow.dst, flow.dport))
+            .or_else(|| endpoint(flow.src, flow.sport))
+            .copied()
+    }
+}
+
+/// Whether a TCP segment begins a connection, or nothing is known about its flags.
+fn may_be_syn(event: &Event) -> bool {
+    let flags = event.tcp_flags;
+    flags.is_none() || flags.text().contains('S') && !flags.text().contains('A')
+}
+
+/// What an observation is about.
+fn victim(key: Key, seen: &Observation<'_>) -> Victim {
+    match key {
+        Key::Destination => Victim::Endpoint(seen.flow.dst, seen.flow.dport),
+        Key::Address => Victim::Endpoint(seen.flow.dst, 0),
+        Key::Source => Victim::Endpoint(seen.flow.src, 0),
+        Key::Device => Victim::Device(seen.at),
+        Key::Flow => Victim::Flow(seen.flow.either_way()),
+        Key::Location => Victim::Place(seen.event.reason, Sym::new(function_of(seen.event.location.text()))),
+        Key::Reason => Victim::Place(seen.event.reason, Sym::NONE),
+        Key::Host => Victim::All,
+    }
+}
+
+/// A group as a finding.
+fn finding(
+    knowledge: &Knowledge,
+    cause: Sym,
+    victim: Victim,
+    group: &Group,
+    lost_during: &impl Fn(u64, u64) -> bool,
+) -> Finding {
+    let row = knowledge.cause(cause.text());
+    let advice =
+        if group.meaning.advice.is_empty() { row.map(|r| &r.advice) } else { Some(&group.meaning.advice) };
+    let (first, last) = group.span();
+    Finding {
+        severity: group.meaning.severity,
+        cause,
+        title: row.map_or_else(|| cause.text().to_owned(), |r| r.title.clone()),
+        about: about(victim, group),
+        packets: group.packets(),
+        are_drops: group.drops > 0,
+        flows: group.flows.counts.len() as u64,
+        more_flows: group.flows.more,
+        first,
+        last,
+        locations: group.locations.top(MAX_NAMED),
+        reasons: group.reasons.top(MAX_NAMED),
+        devices: group.devices.top(MAX_NAMED),
+        top_flows: group.top_flows(),
+        means: group.meaning.means.clone(),
+        advice: advice.cloned().unwrap_or_default(),
+        counters: group.meaning.counters.clone(),
+        evidence: evidence(group),
+        figures: figures(group),
+        stack: group.stack,
+        examples: group.examples.clone(),
+        touched_by_loss: lost_during(first, last),
+    }
+}
+
+/// What a finding is about, as text.
+fn about(victim: Victim, group: &Group) -> String {
+    match victim {
+        Victim::Endpoint(addr, port) if !addr.is_none() => with_port(addr, port),
+        Victim::Device(at) if at.dev.is_some() => at.dev.text().to_owned(),
+        Victim::Flow(flow) if !flow.is_none() => {
+            group.flows.top(1).first().map_or_else(|| flow.to_string(), |f| f.what.to_string())
+        }
+        Victim::Place(reason, function) if function.is_none() => reason.or_dash().to_owned(),
+        Victim::Place(reason, function) => format!("{} at {function}", reason.or_dash()),
+        _ => destinations(group),
+    }
+}
+
+/// How many destinations a group has.
+fn destinations(group: &Group) -> String {
+    let all: FxHashSet<(Addr, u16)> = group.flows().map(|f| (f.dst, f.dport)).collect();
+    match all.len() {
+        0 => "this host".into(),
+        1 => all.iter().map(|(addr, port)| with_port(*addr, *port)).collect(),
+        many => format!("{} destinations", grouped(many as u64)),
+    }
+}
+
+/// What was seen, most frequent first.
+fn evidence(group: &Group) -> Vec<Share<String>> {
+    let mut all: Vec<Share<String>> = group
+        .evidence
+        .iter()
+        .map(|(e, count)| Share {
+            what: format!("{} {}", e.probe, e.detail).trim().to_owned(),
+            count: *count,
+        })
+        .collect();
+    all.sort_by(|a, b| b.count.cmp(&a.count).then(a.what.cmp(&b.what)));
+    all
+}
+
+/// Figures of a group.
+fn figures(group: &Group) -> Vec<String> {
+    let buffer = |(rmem, rcvbuf): (u32, u32)| {
+        format!("receive buffer: {} of {} bytes queued", grouped(rmem.into()), grouped(rcvbuf.into()))
+    };
+    group.receive_buffer.map(buffer).into_iter().collect()
+}

@@ -1,0 +1,226 @@
+use super::*;
+use crate::knowledge::tests::shipped;
+use crate::knowledge::{Knowledge, Severity};
+use crate::lifecycle::{Keep, Lives};
+use crate::loss::Losses;
+use crate::script;
+
+/// The findings of a script.
+fn findings_with(script: &str, knowledge: &Knowledge, losses: &Losses) -> Vec<Finding> {
+    let mut lives = Lives::new(knowledge, losses, Keep::Summary);
+    let mut observer = Observer::new(knowledge);
+    for event in script::events(script) {
+        lives.push(&event, &mut |life| observer.life(life));
+        observer.event(&event, &lives);
+    }
+    lives.finish(&mut |life| observer.life(life));
+    observer.findings(losses)
+}
+
+/// The findings of a script without losses.
+fn findings(script: &str) -> Vec<Finding> {
+    findings_with(script, &shipped(), &Losses::default())
+}
+
+/// Cause, victim, packets and flows of each finding.
+fn short(findings: &[Finding]) -> Vec<String> {
+    findings.iter().map(|f| format!("{} {} {} {}", f.cause, f.about, f.packets, f.flows)).collect()
+}
+
+/// A SYN to a closed port, its answer, and the client's view.
+fn refused(t: u64, skb: u32, port: u16) -> String {
+    format!(
+        "{t} - inet_sock_set_state old=CLOSE new=SYN_SENT l4=tcp local=10.0.0.1:{port} remote=10.0.0.2:81
+         {t} {skb:x} netif_receive_skb eth0 flow=10.0.0.1:{port}>10.0.0.2:81 l4=tcp id={port} flags=S
+         {t} {skb:x} tcp_send_reset NO_SOCKET local=10.0.0.2:81 remote=10.0.0.1:{port} flags=S
+         {t} {skb:x} kfree_skb NO_SOCKET at=tcp_v4_rcv+0x1 flow=10.0.0.1:{port}>10.0.0.2:81 l4=tcp flags=S
+         {t} - tcp_receive_reset l4=tcp local=10.0.0.1:{port} remote=10.0.0.2:81 new=SYN_SENT
+         {t} - inet_sock_set_state old=SYN_SENT new=CLOSE l4=tcp local=10.0.0.1:{port} remote=10.0.0.2:81\n"
+    )
+}
+
+#[test]
+fn a_closed_tcp_port_is_one_finding() {
+    let script: String = (0..20).map(|i| refused(u64::from(i) * 10, 7, 40_000 + i)).collect();
+    let found = findings(&script);
+    assert_eq!(short(&found), ["tcp-port-closed 10.0.0.2:81 20 20"]);
+    assert_eq!(found[0].severity, Severity::Error);
+    assert_eq!(found[0].examples.len(), 3);
+    let seen: Vec<String> = found[0].evidence.iter().map(|e| format!("{} {}", e.what, e.count)).collect();
+    assert_eq!(seen, ["kfree_skb NO_SOCKET 20", "tcp_receive_reset 20", "tcp_send_reset NO_SOCKET 20"]);
+}
+
+#[test]
+fn a_closed_udp_port_is_one_finding() {
+    let found = findings(
+        "10 7 netif_receive_skb eth0 flow=10.0.0.1:5>10.0.0.2:99 id=1
+         11 7 icmp_send icmp=3/3
+         12 7 kfree_skb NO_SOCKET at=__udp4_lib_rcv+0x1 stack=a+0x1;b+0x2
+         20 7 netif_receive_skb eth0 flow=10.0.0.1:6>10.0.0.2:99 id=2
+         21 7 icmp_send icmp=3/3
+         22 7 kfree_skb NO_SOCKET at=__udp4_lib_rcv+0x1",
+    );
+    assert_eq!(short(&found), ["udp-port-closed 10.0.0.2:99 2 2"]);
+    assert_eq!(found[0].stack.text(), "a+0x1;b+0x2");
+    assert_eq!((found[0].first, found[0].last), (11_000, 22_000));
+}
+
+#[test]
+fn a_full_receive_buffer_is_one_finding_with_figures() {
+    let found = findings(
+        "10 7 netif_receive_skb eth0 flow=10.0.0.1:5>10.0.0.2:99 id=1
+         11 7 sock_rcvqueue_full rmem=212000 rcvbuf=212992
+         12 7 kfree_skb SOCKET_RCVBUFF at=__udp_enqueue_schedule_skb+0x1",
+    );
+    assert_eq!(short(&found), ["socket-receive-buffer-full 10.0.0.2:99 1 1"]);
+    assert_eq!(found[0].figures, ["receive buffer: 212,000 of 212,992 bytes queued"]);
+}
+
+#[test]
+fn packets_behind_a_dead_gateway_are_one_finding() {
+    let found = findings(
+        "10 7 net_dev_queue eth0 flow=10.0.0.1:5>8.8.8.8:53 id=1
+         11 8 net_dev_queue eth0 flow=10.0.0.1:5>9.9.9.9:53 id=1
+         19 - neigh_timer_handler eth0 remote=10.0.0.253 old=INCOMPLETE new=INCOMPLETE
+         20 - neigh_timer_handler eth0 remote=10.0.0.254 old=FAILED new=FAILED
+         21 7 kfree_skb NEIGH_FAILED at=arp_error_report+0x1 eth0
+         22 8 kfree_skb NEIGH_FAILED at=arp_error_report+0x1 eth0",
+    );
+    assert_eq!(found.len(), 1, "{:?}", short(&found));
+    assert_eq!(found[0].cause.text(), "neighbour-unreachable");
+    assert_eq!((found[0].about.as_str(), found[0].packets), ("10.0.0.254", 2));
+}
+
+#[test]
+fn healthy_traffic_has_no_finding() {
+    let found = findings(
+        "1 7 kfree_skb NO_SOCKET at=ping_rcv+0xab
+         2 8 kfree_skb NOT_SPECIFIED at=packet_rcv+0x1
+         3 9 netif_receive_skb lo flow=10.0.0.1:5>10.0.0.2:99 id=1
+         3 - sk_data_ready ctx=softirq family=inet local=10.0.0.2:99
+         4 - inet_sock_set_state old=CLOSE new=SYN_SENT l4=tcp local=10.0.0.1:5 remote=10.0.0.2:81
+         5 - inet_sock_set_state old=SYN_SENT new=ESTABLISHED l4=tcp local=10.0.0.1:5 remote=10.0.0.2:81
+         6 - tcp_retransmit_skb new=ESTABLISHED l4=tcp local=10.0.0.1:5 remote=10.0.0.2:81
+         7 - tcp_receive_reset new=CLOSE_WAIT l4=tcp local=10.0.0.1:5 remote=10.0.0.2:81
+         8 a netif_receive_skb lo flow=10.0.0.1:5>10.0.0.2:81 l4=tcp flags=FA id=3
+         9 a kfree_skb NO_SOCKET at=tcp_v4_rcv+0x1 flow=10.0.0.1:5>10.0.0.2:81 l4=tcp flags=FA",
+    );
+    assert_eq!(short(&found), [] as [&str; 0]);
+}
+
+#[test]
+fn retransmissions_become_a_finding_above_the_thresholds() {
+    let sent = |n: u64| -> String {
+        (0..n)
+            .map(|i| format!("{i} 7 net_dev_queue eth0 flow=10.0.0.1:5>10.0.0.2:81 l4=tcp seq={i} id={i}\n"))
+            .collect()
+    };
+    let again: String = (0..6)
+        .map(|i| {
+            format!(
+                "{} - tcp_retransmit_skb new=ESTABLISHED l4=tcp local=10.0.0.1:5 remote=10.0.0.2:81\n",
+                5000 + i
+            )
+        })
+        .collect();
+    assert_eq!(short(&findings(&(sent(1000) + &again))), [] as [&str; 0]);
+    let found = findings(&(sent(100) + &again));
+    assert_eq!(short(&found), ["tcp-retransmissions tcp 10.0.0.1:5 -> 10.0.0.2:81 6 1"]);
+    assert_eq!((found[0].first, found[0].last), (5_000_000, 5_005_000));
+}
+
+#[test]
+fn drops_explain_retransmissions_of_their_flow() {
+    let mut script = String::new();
+    for i in 0..10 {
+        script += &format!(
+            "{0} 7 net_dev_queue eth0 flow=10.0.0.1:5>10.0.0.2:81 l4=tcp seq={0} id={0}
+             {0} 7 kfree_skb NETFILTER_DROP at=nf_hook_slow+0x1
+             {0} - tcp_retransmit_skb new=ESTABLISHED l4=tcp local=10.0.0.1:5 remote=10.0.0.2:81\n",
+            i + 1
+        );
+    }
+    let found = findings(&script);
+    assert_eq!(short(&found), ["netfilter-drop 10.0.0.2:81 10 1"]);
+    assert!(found[0].evidence.iter().any(|e| e.what == "tcp_retransmit_skb" && e.count == 10));
+}
+
+#[test]
+fn connections_without_an_answer_are_a_finding() {
+    let found = findings(
+        "0 - inet_sock_set_state sk=1 old=CLOSE new=SYN_SENT l4=tcp local=10.0.0.1:0 remote=10.0.0.2:81
+         1000000 - tcp_retransmit_skb sk=1 new=SYN_SENT l4=tcp local=10.0.0.1:5 remote=10.0.0.2:81
+         2000000 - inet_sock_set_state sk=1 old=SYN_SENT new=CLOSE l4=tcp local=10.0.0.1:0 remote=10.0.0.2:81
+         3000000 - inet_sock_set_state old=CLOSE new=SYN_SENT l4=tcp local=10.0.0.1:6 remote=10.0.0.2:81
+         4000000 - tcp_retransmit_skb new=SYN_SENT l4=tcp local=10.0.0.1:6 remote=10.0.0.2:81
+         6000000 - tcp_retransmit_skb new=SYN_SENT l4=tcp local=10.0.0.1:6 remote=10.0.0.2:81",
+    );
+    assert_eq!(short(&found), ["tcp-connect-timeout 10.0.0.2:81 2 2"]);
+}
+
+#[test]
+fn a_connection_that_was_given_up_at_once_is_no_finding() {
+    let found = findings(
+        "0 - inet_sock_set_state old=CLOSE new=SYN_SENT l4=tcp local=10.0.0.1:5 remote=10.0.0.2:81
+         1000 - inet_sock_set_state old=SYN_SENT new=CLOSE l4=tcp local=10.0.0.1:5 remote=10.0.0.2:81",
+    );
+    assert_eq!(short(&found), [] as [&str; 0]);
+}
+
+#[test]
+fn a_refusal_by_another_host_is_a_finding() {
+    let found = findings(
+        "0 - tcp_receive_reset new=SYN_SENT l4=tcp local=10.0.0.1:5 remote=10.0.0.2:81
+         1 - tcp_receive_reset new=ESTABLISHED l4=tcp local=10.0.0.1:6 remote=10.0.0.3:81",
+    );
+    assert_eq!(
+        short(&found),
+        ["tcp-connection-refused 10.0.0.2:81 1 1", "tcp-reset-by-peer 10.0.0.3:81 1 1"]
+    );
+}
+
+#[test]
+fn a_scan_of_many_ports_is_one_finding() {
+    let script: String = (1..=100)
+        .map(|port| {
+            format!("{port} 7 kfree_skb NO_SOCKET at=__udp4_lib_rcv+0x1 flow=10.0.0.1:5>10.0.0.2:{port} id={port}\n")
+        })
+        .collect();
+    assert_eq!(short(&findings(&script)), ["udp-port-closed 100 destinations 100 100"]);
+}
+
+#[test]
+fn errors_come_before_warnings_and_many_before_few() {
+    let found = findings(
+        "1 7 kfree_skb NEVER_HEARD at=foo+0x1 flow=10.0.0.1:5>10.0.0.2:1
+         2 7 kfree_skb NEVER_HEARD at=foo+0x1 flow=10.0.0.1:5>10.0.0.2:1
+         3 7 kfree_skb NEVER_HEARD at=foo+0x1 flow=10.0.0.1:5>10.0.0.2:1
+         4 7 kfree_skb NO_SOCKET at=__udp4_lib_rcv+0x1 flow=10.0.0.1:5>10.0.0.2:2
+         5 7 kfree_skb NETFILTER_DROP at=nf_hook_slow+0x1 flow=10.0.0.1:5>10.0.0.2:3
+         6 7 kfree_skb NETFILTER_DROP at=nf_hook_slow+0x1 flow=10.0.0.1:5>10.0.0.2:3",
+    );
+    let causes: Vec<&str> = found.iter().map(|f| f.cause.text()).collect();
+    assert_eq!(causes, ["netfilter-drop", "udp-port-closed", "unknown-drop"]);
+    assert_eq!(found[2].about, "NEVER_HEARD at foo");
+}
+
+#[test]
+fn a_finding_touched_by_loss_says_so() {
+    let script = "10 7 kfree_skb NETFILTER_DROP at=nf_hook_slow+0x1 flow=10.0.0.1:5>10.0.0.2:3
+         20 8 kfree_skb NETFILTER_DROP at=nf_hook_slow+0x1 flow=10.0.0.1:5>10.0.0.2:3";
+    let with = |interval| {
+        let losses = Losses::from_intervals(vec![interval], 5);
+        findings_with(script, &shipped(), &losses)[0].touched_by_loss
+    };
+    assert!(with((12_000, 13_000)));
+    assert!(!with((30_000, 40_000)));
+}
+
+#[test]
+fn a_busy_device_is_a_finding_of_its_device() {
+    let script = "10 7 net_dev_queue eth0 flow=10.0.0.1:5>10.0.0.2:3
+         11 7 net_dev_start_xmit eth0
+         12 7 net_dev_xmit eth0 ret=16\n";
+    let found = findings(&script.repeat(20));
+    assert_eq!(short(&found), ["device-refuses eth0 20 0"]);
+}

@@ -1,0 +1,237 @@
+//! What drops, resets, ICMP errors and other signals mean: tables in TOML, shipped inside the program.
+
+mod table;
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::symbol::Sym;
+pub use table::{Cause, Grouping, Key, Severity, Signal};
+use table::{Location, Reason, Tables};
+
+/// Drop reasons, reset reasons, ICMP errors and their root causes.
+const DROPS: &str = include_str!("../knowledge/drops.toml");
+/// How findings are made: grouping, thresholds, signals other than drops.
+const CAUSES: &str = include_str!("../knowledge/causes.toml");
+/// The cause of a drop reason that no table knows.
+const UNKNOWN: &str = "unknown-drop";
+
+/// What an observation means.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Meaning {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Root cause.
+    pub cause: Sym,
+    /// What it means, one sentence.
+    pub means: String,
+    /// What to do; empty: what the cause says.
+    pub advice: String,
+    /// Kernel counters that count it.
+    pub counters: String,
+}
+
+/// All tables, indexed.
+#[derive(Debug)]
+pub struct Knowledge {
+    /// The rows.
+    tables: Tables,
+    /// Drop reasons by name.
+    reasons: HashMap<String, Reason>,
+    /// Places by function.
+    locations: HashMap<String, Vec<Location>>,
+}
+
+impl Knowledge {
+    /// The tables inside the program, with the rows of other files over them.
+    pub fn load(rules: &[impl AsRef<Path>]) -> Result<Self> {
+        let mut texts =
+            vec![("causes.toml".to_owned(), CAUSES.to_owned()), ("drops.toml".to_owned(), DROPS.to_owned())];
+        for path in rules {
+            let path = path.as_ref();
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("reading rules {}", path.display()))?;
+            texts.push((path.display().to_string(), text));
+        }
+        Self::from_texts(&texts)
+    }
+
+    /// Tables from texts, each with its name for messages; later ones replace rows of earlier ones.
+    pub fn from_texts(texts: &[(String, String)]) -> Result<Self> {
+        let mut tables = Tables::default();
+        for (name, text) in texts {
+            tables.extend(Tables::parse(text).map_err(|e| anyhow!("rules {name}: {e}"))?);
+        }
+        let last = texts.last().map_or("", |(name, _)| name);
+        tables.check_causes().map_err(|e| anyhow!("rules {last}: {e}"))?;
+        Ok(Self::index(tables))
+    }
+
+    /// Indexes the tables.
+    fn index(tables: Tables) -> Self {
+        let reasons = tables.reason.iter().map(|r| (r.name.clone(), r.clone())).collect();
+        let mut locations: HashMap<String, Vec<Location>> = HashMap::new();
+        for location in &tables.location {
+            locations.entry(location.function.clone()).or_default().push(location.clone());
+        }
+        Self { tables, reasons, locations }
+    }
+
+    /// What a drop with this reason at this place means.
+    pub fn drop(&self, reason: Sym, location: Sym) -> Meaning {
+        let general = self.reasons.get(reason.text());
+        let special = self.special(reason.text(), function_of(location.text()));
+        match (general, special) {
+            (Some(general), None) => meaning_of(general),
+            (None, None) => unknown(reason),
+            (general, Some(special)) => {
+                narrowed(general.map_or_else(|| unknown(reason), meaning_of), special)
+            }
+        }
+    }
+
+    /// The row about a reason at a function; one that names the reason goes before one for all reasons.
+    fn special(&self, reason: &str, function: &str) -> Option<&Location> {
+        let rows = self.locations.get(function)?;
+        rows.iter().find(|l| l.reason == reason).or_else(|| rows.iter().find(|l| l.reason == "*"))
+    }
+
+    /// What a reset with this reason means.
+    pub fn reset(&self, reason: Sym) -> Option<Meaning> {
+        let row = self.tables.reset.iter().find(|r| r.name == reason.text())?;
+        Some(meaning(row.severity, &row.cause, &row.means, &row.advice))
+    }
+
+    /// What an ICMP error means.
+    pub fn icmp(&self, ipv6: bool, kind: u8, code: u8) -> Option<Meaning> {
+        let family = if ipv6 { 6 } else { 4 };
+        let fits = |family_of: Option<u8>| family_of.unwrap_or(4) == family;
+        let rows = || self.tables.icmp.iter().filter(|i| fits(i.family) && i.kind == kind);
+        let row = rows().find(|i| i.code == Some(code)).or_else(|| rows().find(|i| i.code.is_none()))?;
+        Some(meaning(row.severity, &row.cause, &row.means, &row.advice))
+    }
+
+    /// The row about a signal.
+    pub fn signal(&self, name: &str) -> Option<&Signal> {
+        self.tables.signal.iter().find(|s| s.name == name)
+    }
+
+    /// The row about a cause.
+    pub fn cause(&self, id: &str) -> Option<&Cause> {
+        self.tables.cause.iter().find(|c| c.id == id)
+    }
+
+    /// How findings of a cause are grouped.
+    pub fn grouping(&self, cause: &str) -> Grouping {
+        let row = |id: &str| self.tables.grouping.iter().find(|g| g.cause == id);
+        row(cause).or_else(|| row("*")).cloned().unwrap_or_default()
+    }
+}
+
+/// What a signal means.
+impl From<&Signal> for Meaning {
+    fn from(row: &Signal) -> Self {
+        meaning(row.severity, &row.cause, &row.means, &row.advice)
+    }
+}
+
+/// A meaning without counters.
+fn meaning(severity: Severity, cause: &str, means: &str, advice: &str) -> Meaning {
+    Meaning {
+        severity,
+        cause: Sym::new(cause),
+        means: means.to_owned(),
+        advice: advice.to_owned(),
+        counters: String::new(),
+    }
+}
+
+/// What a drop reason means anywhere.
+fn meaning_of(row: &Reason) -> Meaning {
+    Meaning { counters: row.counters.clone(), ..meaning(row.severity, &row.cause, &row.means, &row.advice) }
+}
+
+/// What a drop reason means at a place.
+fn narrowed(general: Meaning, special: &Location) -> Meaning {
+    let or = |text: &str, other: String| if text.is_empty() { other } else { text.to_owned() };
+    Meaning {
+        severity: special.severity,
+        cause: special.cause.as_deref().map_or(general.cause, Sym::new),
+        means: or(&special.means, general.means),
+        advice: or(&special.advice, general.advice),
+        counters: general.counters,
+    }
+}
+
+/// What a reason means that no table knows.
+fn unknown(reason: Sym) -> Meaning {
+    let means = format!("the kernel dropped it for {}, which this build does not know", reason.or_dash());
+    meaning(Severity::Warning, UNKNOWN, &means, "")
+}
+
+/// The function of a location, without its offset and what the compiler appended: `tcp_v4_rcv.isra.0+0x81`.
+pub fn function_of(location: &str) -> &str {
+    let name = location.split(['+', ' ']).next().unwrap_or_default();
+    name.split('.').next().unwrap_or_default()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The tables inside the program.
+    pub fn shipped() -> Knowledge {
+        Knowledge::load(&[] as &[&str]).unwrap()
+    }
+
+    /// Those tables with a file of rules over them.
+    fn with_rules(rules: &str) -> Result<Knowledge> {
+        let texts = [("causes", CAUSES), ("drops", DROPS), ("mine.toml", rules)];
+        Knowledge::from_texts(&texts.map(|(name, text)| (name.to_owned(), text.to_owned())))
+    }
+
+    #[test]
+    fn the_shipped_tables_fit_together() {
+        shipped();
+    }
+
+    #[test]
+    fn a_place_goes_before_its_reason() {
+        let knowledge = shipped();
+        let at = |reason, location| knowledge.drop(Sym::new(reason), Sym::new(location));
+        assert_eq!(at("NO_SOCKET", "ping_rcv+0xab").severity, Severity::Normal);
+        assert_eq!(at("NO_SOCKET", "tcp_v4_rcv.isra.0+0x1").cause.text(), "tcp-port-closed");
+        assert_eq!(at("NO_SOCKET", "__udp4_lib_rcv+0x1").cause.text(), "udp-port-closed");
+        assert_eq!(at("NOT_SPECIFIED", "packet_rcv.cold+0x10").severity, Severity::Normal);
+    }
+
+    #[test]
+    fn an_unknown_reason_is_a_warning_that_names_it() {
+        let meaning = shipped().drop(Sym::new("NEVER_HEARD"), Sym::new("foo+0x1"));
+        assert_eq!(meaning.severity, Severity::Warning);
+        assert!(meaning.means.contains("NEVER_HEARD"));
+    }
+
+    #[test]
+    fn wrong_rules_are_refused_with_file_and_reason() {
+        let refuse = |text: &str| with_rules(text).unwrap_err().to_string();
+        let row = r#"[[reason]]
+            name = "A"
+            cause = "nowhere"
+            means = "m"
+            severity = "error""#;
+        assert!(refuse(row).contains("mine.toml: reason A names the cause `nowhere`"));
+        assert!(refuse(&row.replace("\"error\"", "\"bad\"")).contains("bad"));
+        let twice = "[[cause]]\nid = \"a\"\ntitle = \"t\"\n".repeat(2);
+        assert!(refuse(&twice).contains("[[cause]] describes a twice"));
+    }
+
+    #[test]
+    fn rules_replace_rows() {
+        let row = "[[reason]]\nname='NETFILTER_DROP'\nseverity='normal'\nmeans='ours'";
+        let knowledge = with_rules(row).unwrap();
+        assert_eq!(knowledge.drop(Sym::new("NETFILTER_DROP"), Sym::NONE).means, "ours");
+    }
+}

@@ -1,0 +1,312 @@
+//! The knowledge tables as they stand in TOML, and the check that they fit together.
+//!
+//! `build.rs` includes this file, so that a wrong table does not build.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+/// How bad something is; a greater one is worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Part of healthy traffic.
+    Normal,
+    /// May be trouble.
+    Warning,
+    /// Is trouble.
+    Error,
+}
+
+/// What a drop reason means.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reason {
+    /// Name in the kernel's enum, without prefix.
+    pub name: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Root cause, an id of [`Cause`]; normal ones have none.
+    #[serde(default)]
+    pub cause: String,
+    /// What it means.
+    pub means: String,
+    /// What to do.
+    #[serde(default)]
+    pub advice: String,
+    /// Kernel counters that count it.
+    #[serde(default)]
+    pub counters: String,
+}
+
+/// What a drop reason means at one place of the kernel.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Location {
+    /// Drop reason, or `*`.
+    pub reason: String,
+    /// Function that drops.
+    pub function: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Root cause, unless that of the reason.
+    #[serde(default)]
+    pub cause: Option<String>,
+    /// What it means.
+    #[serde(default)]
+    pub means: String,
+    /// What to do, unless that of the reason.
+    #[serde(default)]
+    pub advice: String,
+}
+
+/// What a TCP reset reason means.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reset {
+    /// Name in the kernel's enum.
+    pub name: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Root cause; normal ones have none.
+    #[serde(default)]
+    pub cause: String,
+    /// What it means.
+    pub means: String,
+    /// What to do.
+    #[serde(default)]
+    pub advice: String,
+}
+
+/// What an ICMP error means that the host sends.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Icmp {
+    /// `4` or `6`; absent: IPv4.
+    #[serde(default)]
+    pub family: Option<u8>,
+    /// Type.
+    #[serde(rename = "type")]
+    pub kind: u8,
+    /// Code; absent: every code.
+    #[serde(default)]
+    pub code: Option<u8>,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Root cause; normal ones have none.
+    #[serde(default)]
+    pub cause: String,
+    /// What it means.
+    pub means: String,
+    /// What to do.
+    #[serde(default)]
+    pub advice: String,
+}
+
+/// A root cause.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cause {
+    /// Its id, as findings show it.
+    pub id: String,
+    /// One line that says what is wrong.
+    pub title: String,
+    /// What to do.
+    #[serde(default)]
+    pub advice: String,
+}
+
+/// What a finding of a cause is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Key {
+    /// Destination address and port.
+    Destination,
+    /// Destination address.
+    Address,
+    /// Source address.
+    Source,
+    /// Device and namespace.
+    Device,
+    /// Both ends, either way.
+    Flow,
+    /// Reason and function.
+    Location,
+    /// Reason.
+    Reason,
+    /// The host.
+    Host,
+}
+
+/// How observations of a cause become findings.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grouping {
+    /// The cause, or `*` for all others.
+    pub cause: String,
+    /// One finding per what.
+    pub key: Key,
+    /// More findings than this become one.
+    #[serde(default = "default_most")]
+    pub most: usize,
+    /// Whether of TCP segments only the first of a connection (SYN) count.
+    #[serde(default)]
+    pub syn_only: bool,
+}
+
+impl Default for Grouping {
+    fn default() -> Self {
+        Self { cause: "*".into(), key: Key::Destination, most: default_most(), syn_only: false }
+    }
+}
+
+/// Findings of one cause that are shown apart unless the table says otherwise.
+fn default_most() -> usize {
+    4
+}
+
+/// Something other than a drop that the analysis looks for.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signal {
+    /// Its name in the analysis.
+    pub name: String,
+    /// Root cause.
+    pub cause: String,
+    /// How bad it is where it stands alone.
+    pub severity: Severity,
+    /// What it means.
+    pub means: String,
+    /// What to do.
+    #[serde(default)]
+    pub advice: String,
+    /// Fewer than this are healthy.
+    #[serde(default = "default_least")]
+    pub least: u64,
+    /// Fewer than this share of the flow's segments, in percent, are healthy.
+    #[serde(default)]
+    pub percent: f64,
+    /// Whether another finding about the same flow explains it.
+    #[serde(default)]
+    pub consequence: bool,
+}
+
+/// Occurrences that are enough unless the table says otherwise.
+fn default_least() -> u64 {
+    1
+}
+
+/// One file of knowledge.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tables {
+    /// Drop reasons.
+    #[serde(default)]
+    pub reason: Vec<Reason>,
+    /// Drop reasons at places.
+    #[serde(default)]
+    pub location: Vec<Location>,
+    /// Reset reasons.
+    #[serde(default)]
+    pub reset: Vec<Reset>,
+    /// ICMP errors.
+    #[serde(default)]
+    pub icmp: Vec<Icmp>,
+    /// Root causes.
+    #[serde(default)]
+    pub cause: Vec<Cause>,
+    /// How findings are grouped.
+    #[serde(default)]
+    pub grouping: Vec<Grouping>,
+    /// Other signals.
+    #[serde(default)]
+    pub signal: Vec<Signal>,
+}
+
+impl Tables {
+    /// Reads one file's text.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let tables: Self = toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())?;
+        tables.check_unique()?;
+        Ok(tables)
+    }
+
+    /// Adds another file, whose rows replace those about the same thing.
+    pub fn extend(&mut self, other: Self) {
+        replace(&mut self.reason, other.reason, |r| r.name.clone());
+        replace(&mut self.location, other.location, |l| (l.reason.clone(), l.function.clone()));
+        replace(&mut self.reset, other.reset, |r| r.name.clone());
+        replace(&mut self.icmp, other.icmp, |i| (i.family, i.kind, i.code));
+        replace(&mut self.cause, other.cause, |c| c.id.clone());
+        replace(&mut self.grouping, other.grouping, |g| g.cause.clone());
+        replace(&mut self.signal, other.signal, |s| s.name.clone());
+    }
+
+    /// Whether no thing is described twice.
+    fn check_unique(&self) -> Result<(), String> {
+        unique("reason", self.reason.iter().map(|r| r.name.clone()))?;
+        unique("location", self.location.iter().map(|l| format!("{} at {}", l.reason, l.function)))?;
+        unique("reset", self.reset.iter().map(|r| r.name.clone()))?;
+        unique("icmp", self.icmp.iter().map(|i| format!("{:?} {}/{:?}", i.family, i.kind, i.code)))?;
+        unique("cause", self.cause.iter().map(|c| c.id.clone()))?;
+        unique("grouping", self.grouping.iter().map(|g| g.cause.clone()))?;
+        unique("signal", self.signal.iter().map(|s| s.name.clone()))
+    }
+
+    /// Whether every cause that is named exists.
+    pub fn check_causes(&self) -> Result<(), String> {
+        self.check_trouble()?;
+        let known: BTreeSet<&str> = self.cause.iter().map(|c| c.id.as_str()).collect();
+        match self.causes_named().find(|(_, cause)| !known.contains(cause)) {
+            Some((what, cause)) => {
+                Err(format!("{what} names the cause `{cause}`, which no [[cause]] describes"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Every cause that is named, and by what.
+    fn causes_named(&self) -> impl Iterator<Item = (String, &str)> {
+        let reasons = self.reason.iter().map(|r| (format!("reason {}", r.name), r.cause.as_str()));
+        let locations = self
+            .location
+            .iter()
+            .filter_map(|l| Some((format!("location {}", l.function), l.cause.as_deref()?)));
+        let resets = self.reset.iter().map(|r| (format!("reset {}", r.name), r.cause.as_str()));
+        let icmp = self.icmp.iter().map(|i| (format!("icmp {}", i.kind), i.cause.as_str()));
+        let groupings = self.grouping.iter().map(|g| ("a grouping".to_owned(), g.cause.as_str()));
+        let signals = self.signal.iter().map(|s| (format!("signal {}", s.name), s.cause.as_str()));
+        let named = reasons.chain(locations).chain(resets).chain(icmp).chain(groupings).chain(signals);
+        named.filter(|(_, cause)| *cause != "*" && !cause.is_empty())
+    }
+
+    /// Whether everything that is trouble names its cause.
+    fn check_trouble(&self) -> Result<(), String> {
+        let reasons = self.reason.iter().map(|r| (&r.name, r.severity, &r.cause));
+        let resets = self.reset.iter().map(|r| (&r.name, r.severity, &r.cause));
+        let mut all = reasons.chain(resets);
+        match all.find(|(_, severity, cause)| *severity != Severity::Normal && cause.is_empty()) {
+            Some((name, ..)) => Err(format!("{name} is trouble but names no cause")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Replaces rows that are about the same thing, and adds the others.
+fn replace<T, K: PartialEq>(rows: &mut Vec<T>, new: Vec<T>, key: impl Fn(&T) -> K) {
+    for row in new {
+        rows.retain(|old| key(old) != key(&row));
+        rows.push(row);
+    }
+}
+
+/// Whether all names of a table differ.
+fn unique(table: &str, names: impl Iterator<Item = String>) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !seen.insert(name.clone()) {
+            return Err(format!("[[{table}]] describes {name} twice"));
+        }
+    }
+    Ok(())
+}

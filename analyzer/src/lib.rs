@@ -1,0 +1,33 @@
+//! The analysis behind `ntana`: a capture becomes events, events become lives, lives become answers.
+//!
+//! Reading order: [`stream`] delivers [`event`]s in time order, [`lifecycle`] rebuilds what happened to each packet,
+//! [`diag`] groups what went wrong by root cause, [`commands`] show the answers.
+
+#![forbid(unsafe_code)]
+
+pub mod address;
+pub mod args;
+pub mod commands;
+pub mod diag;
+pub mod event;
+pub mod filter;
+pub mod knowledge;
+pub mod lifecycle;
+pub mod loss;
+pub mod numbers;
+pub mod render;
+#[cfg(test)]
+pub(crate) mod script;
+pub mod source;
+pub mod stream;
+pub mod symbol;
+pub mod times;
+
+/// Whether an error means that nobody reads the output any more, which is no error.
+pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        let json = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+        io.or(json) == Some(std::io::ErrorKind::BrokenPipe)
+    })
+}

@@ -1,0 +1,655 @@
+//! Events become lives: one packet's way through one host, from its first event to its end.
+//!
+//! A packet is known by the address of its `sk_buff` only, and most delivered packets are freed without any
+//! event, so the address is seen again with another packet. Where a life ends and the next begins is decided in
+//! `continues`, by the stage that the life has reached and the stage that the event shows.
+
+pub mod outcome;
+
+use rustc_hash::FxHashMap;
+use serde::Serialize;
+
+use crate::event::{Event, Flow, Hook, NO_NUMBER};
+use crate::knowledge::{Knowledge, Severity};
+use crate::loss::Losses;
+use crate::symbol::Sym;
+pub use outcome::{Counts, Evidence, Outcome, OutcomeKind};
+use outcome::{End, decide};
+
+/// Lives that may be open at once.
+const MAX_OPEN: usize = 256 << 10;
+/// Events that open lives may keep, where events are kept.
+const MAX_KEPT: usize = 400 << 10;
+/// A life with proof of its end is closed after this many ns without an event.
+const IDLE_FINISHED: u64 = 2_000_000_000;
+/// Any life is closed after this many ns without an event.
+const IDLE: u64 = 30_000_000_000;
+/// Idle lives are looked for each time this many ns have passed.
+const SWEEP_EVERY: u64 = 1_000_000_000;
+/// Within this many ns a device hands a packet to the device below it.
+const NESTED: u64 = 10_000_000;
+
+/// A device on a packet's way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Hop {
+    /// Namespace, inode.
+    pub netns: u32,
+    /// Index of the device.
+    pub ifindex: u32,
+    /// Its name.
+    pub dev: Sym,
+    /// How far the packet came in its last receive there: 0 not at all, 1 driver, 2 backlog, 3 protocols.
+    #[serde(skip)]
+    received: u8,
+    /// How far it came in its last transmit there: 0 not at all, 1 queue, 2 driver, 3 taken.
+    #[serde(skip)]
+    sent: u8,
+}
+
+impl Hop {
+    /// Whether an event happened at this device.
+    fn is_at(&self, event: &Event) -> bool {
+        self.netns == event.netns && self.ifindex == event.ifindex && self.dev == event.dev
+    }
+}
+
+/// What tells one packet from another of the same flow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Identity {
+    /// Who talks to whom.
+    flow: Flow,
+    /// IP identification.
+    ip_id: u32,
+    /// TCP sequence number.
+    seq: u32,
+    /// ICMP identifier and sequence number.
+    icmp: (u16, u16),
+}
+
+/// Whether two events show the same packet, by what their headers say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Same {
+    /// They do.
+    Yes,
+    /// They do not.
+    No,
+    /// The headers do not tell.
+    Unknown,
+}
+
+impl Identity {
+    /// What an event's header says.
+    fn of(event: &Event) -> Self {
+        Self {
+            flow: event.flow(),
+            ip_id: event.ip_id,
+            seq: event.tcp_seq,
+            icmp: (event.icmp_id, event.icmp_seq),
+        }
+    }
+
+    /// Whether the numbers that both have are equal.
+    fn numbers_fit(&self, other: &Self) -> bool {
+        let fit = |a: u32, b: u32| a == NO_NUMBER || b == NO_NUMBER || a == b;
+        fit(self.ip_id, other.ip_id) && fit(self.seq, other.seq)
+    }
+
+    /// Whether it is the same packet. Equal identifications of zero (DF set) say nothing.
+    fn compare(&self, other: &Self) -> Same {
+        if self.flow.is_none() || other.flow.is_none() {
+            Same::Unknown
+        } else if self.flow != other.flow || self.icmp != other.icmp || !self.numbers_fit(other) {
+            Same::No
+        } else if self.ip_id != 0 && self.ip_id != NO_NUMBER || self.icmp.1 != 0 {
+            Same::Yes
+        } else {
+            Same::Unknown
+        }
+    }
+}
+
+/// Where a packet is, as far as the events tell.
+#[derive(Clone, Copy, Debug, Default)]
+struct Position {
+    /// The last header.
+    identity: Identity,
+    /// Whether the last header carries a tunnel.
+    tunnelled: bool,
+    /// Whether it was received since it was last given to a driver.
+    received_last: bool,
+    /// Device that it was last given to.
+    sent_by: Sym,
+    /// What the driver said: 0 nothing yet, 1 taken, 2 refused.
+    driver: u8,
+}
+
+/// One packet's way through one host.
+#[derive(Clone, Debug, Default)]
+pub struct Life {
+    /// Address of its `sk_buff`.
+    pub skb: u64,
+    /// First event, ns of CLOCK_MONOTONIC.
+    pub start: u64,
+    /// Last event.
+    pub end: u64,
+    /// Events that carried its address.
+    pub count: u32,
+    /// Who talks to whom, by the first header that was decoded.
+    pub flow: Flow,
+    /// Whether it was a TCP segment that this host sent, and how many segments that were.
+    pub segments: u16,
+    /// Devices in the order of its way.
+    pub hops: Vec<Hop>,
+    /// What proves that it was delivered.
+    pub evidence: Evidence,
+    /// How it ended; set when it is closed.
+    pub outcome: Outcome,
+    /// The event that freed it.
+    pub freed: Option<Box<Event>>,
+    /// Its events, where events are kept.
+    pub events: Vec<Event>,
+    /// Whether events were lost during the life.
+    pub touched_by_loss: bool,
+    /// Whether one of its events matched the filter.
+    pub matched: bool,
+    /// Where it is.
+    position: Position,
+}
+
+impl Life {
+    /// Whether its end is proven without a free.
+    fn is_finished(&self) -> bool {
+        self.evidence.any() || (!self.position.received_last && self.position.driver == 1)
+    }
+
+    /// The hop of an event's device.
+    fn hop(&self, event: &Event) -> Option<&Hop> {
+        self.hops.iter().rev().find(|h| h.is_at(event))
+    }
+
+    /// The hop of an event's device, added if it is new.
+    fn hop_mut(&mut self, event: &Event) -> &mut Hop {
+        let at = self.hops.iter().rposition(|h| h.is_at(event));
+        let at = at.unwrap_or_else(|| {
+            self.hops.truncate(31);
+            let hop =
+                Hop { netns: event.netns, ifindex: event.ifindex, dev: event.dev, received: 0, sent: 0 };
+            self.hops.push(hop);
+            self.hops.len() - 1
+        });
+        &mut self.hops[at]
+    }
+
+    /// Empties it for the next packet; its vectors keep their memory.
+    fn reset(&mut self, skb: u64) {
+        let (mut hops, mut events) = (std::mem::take(&mut self.hops), std::mem::take(&mut self.events));
+        hops.clear();
+        events.clear();
+        *self = Self { skb, hops, events, ..Self::default() };
+    }
+}
+
+/// The stage of receiving that a hook shows.
+fn receive_rank(hook: Hook) -> u8 {
+    match hook {
+        Hook::RxEntry => 1,
+        Hook::RxBacklog => 2,
+        Hook::Receive => 3,
+        _ => 0,
+    }
+}
+
+/// Whether an event belongs to the packet that was last seen at its address, or begins another.
+fn continues(life: &Life, event: &Event) -> bool {
+    match event.hook() {
+        Hook::RxEntry | Hook::RxBacklog | Hook::Receive => continues_receiving(life, event),
+        Hook::Queue => continues_queueing(life, event),
+        Hook::Start => continues_sending(life, event),
+        Hook::Drop => continues_to_drop(life, event),
+        _ => true,
+    }
+}
+
+/// Whether a receive event goes on with the life. In this order:
+///
+/// | the life | the event | then |
+/// |---|---|---|
+/// | any | shows the same packet and is not behind evidence of delivery | goes on |
+/// | was here as deep or deeper | | another packet |
+/// | was given to a driver last | shows another packet, or comes from that very NIC | another packet |
+/// | was delivered | | another packet |
+/// | was received last, elsewhere | was not received before (`iif` null), no tunnel was opened | another packet |
+fn continues_receiving(life: &Life, event: &Event) -> bool {
+    let same = life.position.identity.compare(&Identity::of(event));
+    let here = life.hop(event);
+    let again = here.is_some_and(|h| h.received >= receive_rank(event.hook()));
+    if same == Same::Yes && !(again && life.evidence.any()) {
+        return true;
+    }
+    let bounced = here.is_some_and(|h| h.received == 0 && h.sent >= 2) && event.dev != Sym::LO;
+    let new_here = here.is_none_or(|h| h.received == 0);
+    if life.position.received_last {
+        let unrelated = new_here && event.iif == 0 && !life.position.tunnelled;
+        !(again || life.evidence.any() || unrelated)
+    } else {
+        !(same == Same::No || bounced || life.evidence.any())
+    }
+}
+
+/// Whether a packet that is handed to a queue goes on with the life. In this order:
+///
+/// | the life | the event | then |
+/// |---|---|---|
+/// | was handed to this queue since its last receive | | another packet |
+/// | was received last | was received (`iif` set) | forwarded: goes on |
+/// | was received last | is the host's own (`iif` null) | another packet |
+/// | is inside the driver of another device | | a device stack: goes on |
+/// | was taken by every driver it was given to | | another packet |
+fn continues_queueing(life: &Life, event: &Event) -> bool {
+    if life.hop(event).is_some_and(|h| h.sent >= 1) {
+        return life.position.received_last && event.iif != 0;
+    }
+    if life.position.received_last {
+        return event.iif != 0 || life.position.tunnelled;
+    }
+    is_inside_driver(life, event) || !life.hops.iter().any(|h| h.sent >= 2)
+}
+
+/// Whether the life was given to a driver that has not answered yet, a moment ago.
+fn is_inside_driver(life: &Life, event: &Event) -> bool {
+    life.hops.iter().any(|h| h.sent == 2) && event.ts.saturating_sub(life.end) < NESTED
+}
+
+/// Whether a packet that a driver gets goes on with the life: it must have been queued for it, refused by it, or
+/// have been received and not sent (where the queue's event is missing).
+fn continues_sending(life: &Life, event: &Event) -> bool {
+    match life.hop(event).map_or(0, |h| h.sent) {
+        1 => true,
+        2 | 3 => life.position.driver == 2,
+        _ if life.position.received_last => event.iif != 0,
+        _ => is_inside_driver(life, event) || !life.hops.iter().any(|h| h.sent >= 2),
+    }
+}
+
+/// Whether a drop is about the life's packet. A packet that the host itself sends may be dropped before any other
+/// event shows it, at an address that a delivered packet had. Address translation changes addresses but neither the
+/// IP identification nor the sequence number; a tunnel changes everything.
+fn continues_to_drop(life: &Life, event: &Event) -> bool {
+    let dropped = Identity::of(event);
+    let known = &life.position.identity;
+    if dropped.flow.is_none() || known.flow.is_none() || life.position.tunnelled || event.tunnel.is_some() {
+        return true;
+    }
+    if !known.numbers_fit(&dropped) || dropped.icmp != known.icmp {
+        return false;
+    }
+    let identified = dropped.ip_id != NO_NUMBER && dropped.ip_id != 0 && known.ip_id != NO_NUMBER;
+    identified || dropped.flow.src == known.flow.src || dropped.flow.dst == known.flow.dst
+}
+
+/// Whether an event may be the first of a life.
+fn begins(hook: Hook) -> bool {
+    matches!(
+        hook,
+        Hook::Queue
+            | Hook::Start
+            | Hook::RxEntry
+            | Hook::RxBacklog
+            | Hook::Receive
+            | Hook::Drop
+            | Hook::Consume
+    )
+}
+
+/// Brings a life up to date with one of its events.
+fn apply(life: &mut Life, event: &Event) {
+    life.end = life.end.max(event.ts);
+    life.count = life.count.saturating_add(1);
+    let hook = event.hook();
+    match hook {
+        Hook::RxEntry | Hook::RxBacklog | Hook::Receive => {
+            let hop = life.hop_mut(event);
+            hop.received = receive_rank(hook);
+            hop.sent = 0;
+            life.position.received_last = true;
+        }
+        Hook::Queue => queue(life, event),
+        Hook::Start => start(life, event),
+        Hook::Sent => sent(life, event),
+        Hook::Copy => life.evidence.copied = true,
+        Hook::TcpProbe => life.evidence.segment_processed = true,
+        _ => {}
+    }
+    if is_packet(hook) && event.has_addresses() {
+        life.position.identity = Identity::of(event);
+        life.position.tunnelled = event.tunnel.is_some();
+    }
+    if life.flow.is_none() && event.has_addresses() && is_packet(hook) {
+        life.flow = event.flow();
+    }
+}
+
+/// Whether an event's addresses are those of the packet's own header.
+fn is_packet(hook: Hook) -> bool {
+    begins(hook) || matches!(hook, Hook::Sent | Hook::Copy)
+}
+
+/// The packet is handed to a queue.
+fn queue(life: &mut Life, event: &Event) {
+    let hop = life.hop_mut(event);
+    hop.sent = 1;
+    hop.received = 0;
+    life.position.received_last = false;
+    life.position.sent_by = Sym::NONE;
+    if event.iif == 0 && event.l4 == Sym::TCP && life.segments == 0 {
+        life.segments = event.gso_segs.max(1);
+    }
+}
+
+/// A driver gets the packet.
+fn start(life: &mut Life, event: &Event) {
+    life.hop_mut(event).sent = 2;
+    life.position.received_last = false;
+    life.position.sent_by = event.dev;
+    life.position.driver = 0;
+}
+
+/// A driver answers. By then a peer's receive may have happened already, so this says nothing about where the
+/// packet is now.
+fn sent(life: &mut Life, event: &Event) {
+    if let Some(hop) = life.hops.iter_mut().rev().find(|h| h.is_at(event)) {
+        hop.sent = 3;
+    }
+    life.position.driver = if event.ret == 0 { 1 } else { 2 };
+}
+
+/// The packet that a CPU's softirq received last, and that no socket has announced yet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Received {
+    /// Address of the packet.
+    skb: u64,
+    /// Start of its life, which tells it from a later one at the same address.
+    start: u64,
+}
+
+/// What is kept of lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Their events.
+    Events,
+    /// Their summary.
+    Summary,
+}
+
+/// What [`Lives`] counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Events that carried a packet's address.
+    pub packet_events: u64,
+    /// Those among them that belong to no life.
+    pub orphans: u64,
+    /// Lives by outcome.
+    pub outcomes: Counts,
+}
+
+/// Whether an event matches; it gets the flow of its packet too.
+type EventFilter<'a> = dyn Fn(&Event, &Flow) -> bool + 'a;
+
+/// Rebuilds lives from events in time order.
+pub struct Lives<'a> {
+    /// Which drops are healthy.
+    normal: NormalDrops<'a>,
+    /// When events were lost.
+    losses: &'a Losses,
+    /// What is kept.
+    keep: Keep,
+    /// Whether an event matches the user's filter.
+    filter: Box<EventFilter<'a>>,
+    /// Open and unused lives.
+    slots: Vec<Life>,
+    /// Unused lives.
+    unused: Vec<u32>,
+    /// Open lives by address.
+    open: FxHashMap<u64, u32>,
+    /// By CPU, what was received last.
+    received: Vec<Received>,
+    /// Events that open lives keep.
+    kept: usize,
+    /// When idle lives were last looked for.
+    swept: u64,
+    /// Time of the newest event.
+    now: u64,
+    /// What was counted.
+    tally: Tally,
+}
+
+/// Which drops are healthy, remembered by reason and location.
+struct NormalDrops<'a> {
+    /// The tables.
+    knowledge: &'a Knowledge,
+    /// Answers so far.
+    known: FxHashMap<(Sym, Sym), bool>,
+}
+
+impl NormalDrops<'_> {
+    /// Whether a drop is healthy.
+    fn contains(&mut self, event: &Event) -> bool {
+        let knowledge = self.knowledge;
+        *self
+            .known
+            .entry((event.reason, event.location))
+            .or_insert_with(|| knowledge.drop(event.reason, event.location).severity == Severity::Normal)
+    }
+}
+
+impl<'a> Lives<'a> {
+    /// Lives without a filter: all match.
+    pub fn new(knowledge: &'a Knowledge, losses: &'a Losses, keep: Keep) -> Self {
+        Self {
+            normal: NormalDrops { knowledge, known: FxHashMap::default() },
+            losses,
+            keep,
+            filter: Box::new(|_, _| true),
+            slots: Vec::new(),
+            unused: Vec::new(),
+            open: FxHashMap::default(),
+            received: Vec::new(),
+            kept: 0,
+            swept: 0,
+            now: 0,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Marks the lives of which an event matches. The filter gets the event and the life's flow, for events that
+    /// carry no header.
+    pub fn with_filter(mut self, filter: impl Fn(&Event, &Flow) -> bool + 'a) -> Self {
+        self.filter = Box::new(filter);
+        self
+    }
+
+    /// What was counted so far.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// The flow of the packet at an address, by its last header.
+    pub fn flow_at(&self, skb: u64) -> Option<Flow> {
+        let slot = *self.open.get(&skb)?;
+        Some(self.slots[slot as usize].position.identity.flow).filter(|f| !f.is_none())
+    }
+
+    /// Takes the next event, and hands over the lives that it ends.
+    pub fn push(&mut self, event: &Event, done: &mut impl FnMut(&Life)) {
+        self.now = self.now.max(event.ts);
+        if event.ts.saturating_sub(self.swept) >= SWEEP_EVERY {
+            self.sweep(event.ts, done);
+        }
+        if event.skb == 0 {
+            if event.hook() == Hook::DataReady {
+                self.data_ready(event);
+            }
+            return;
+        }
+        self.tally.packet_events += 1;
+        let Some(slot) = self.life_of(event, done) else {
+            self.tally.orphans += 1;
+            return;
+        };
+        self.add(slot, event);
+        if matches!(event.hook(), Hook::Drop | Hook::Consume) {
+            self.freed(slot, event, done);
+        }
+    }
+
+    /// The life that an event belongs to; a new one if it begins one.
+    fn life_of(&mut self, event: &Event, done: &mut impl FnMut(&Life)) -> Option<u32> {
+        if let Some(slot) = self.open.get(&event.skb).copied() {
+            if continues(&self.slots[slot as usize], event) {
+                return Some(slot);
+            }
+            self.close(slot, End::Reused, done);
+        }
+        begins(event.hook()).then(|| self.begin(event, done))
+    }
+
+    /// Begins a life.
+    fn begin(&mut self, event: &Event, done: &mut impl FnMut(&Life)) -> u32 {
+        if self.open.len() >= MAX_OPEN || self.kept >= MAX_KEPT {
+            self.evict(done);
+        }
+        let slot = self.unused.pop().unwrap_or_else(|| {
+            self.slots.push(Life::default());
+            (self.slots.len() - 1) as u32
+        });
+        let life = &mut self.slots[slot as usize];
+        life.reset(event.skb);
+        life.start = event.ts;
+        life.end = event.ts;
+        self.open.insert(event.skb, slot);
+        slot
+    }
+
+    /// Adds an event to its life.
+    fn add(&mut self, slot: u32, event: &Event) {
+        let life = &mut self.slots[slot as usize];
+        apply(life, event);
+        if !life.matched {
+            life.matched = (self.filter)(event, &life.flow);
+        }
+        if self.keep == Keep::Events {
+            life.events.push(*event);
+            self.kept += 1;
+        }
+        if receive_rank(event.hook()) > 0 {
+            let received = Received { skb: life.skb, start: life.start };
+            *self.last_received(event.cpu) = received;
+        }
+    }
+
+    /// The packet that a CPU received last.
+    fn last_received(&mut self, cpu: u16) -> &mut Received {
+        let cpu = usize::from(cpu);
+        if self.received.len() <= cpu {
+            self.received.resize(cpu + 1, Received::default());
+        }
+        &mut self.received[cpu]
+    }
+
+    /// A socket has something to read: the packet that its CPU's softirq received last was delivered, if ports
+    /// do not speak against it.
+    fn data_ready(&mut self, event: &Event) {
+        let foreign = event.family.is_some() && event.family != Sym::INET && event.family != Sym::INET6;
+        if event.ctx == Sym::TASK || foreign {
+            return;
+        }
+        let received = *self.last_received(event.cpu);
+        let Some(slot) = self.open.get(&received.skb).copied() else { return };
+        let life = &mut self.slots[slot as usize];
+        if life.start != received.start
+            || !life.position.received_last
+            || !ports_fit(event, &life.position.identity.flow)
+        {
+            return;
+        }
+        life.evidence.socket_ready = true;
+        life.end = life.end.max(event.ts);
+        if self.keep == Keep::Events {
+            life.events.push(*event);
+            self.kept += 1;
+        }
+        *self.last_received(event.cpu) = Received::default();
+    }
+
+    /// A free ends a life.
+    fn freed(&mut self, slot: u32, event: &Event, done: &mut impl FnMut(&Life)) {
+        let end = match event.hook() {
+            Hook::Drop if !self.normal.contains(event) => End::Dropped,
+            _ => End::Consumed,
+        };
+        self.slots[slot as usize].freed = Some(Box::new(*event));
+        self.close(slot, end, done);
+    }
+
+    /// Closes a life and hands it over.
+    fn close(&mut self, slot: u32, end: End, done: &mut impl FnMut(&Life)) {
+        let life = &mut self.slots[slot as usize];
+        // Where the end was not observed it may have been lost at any time until now.
+        let until = if life.freed.is_some() { life.end } else { self.now };
+        life.touched_by_loss = self.losses.overlap(life.start, until);
+        life.outcome = decide(life, end);
+        self.tally.outcomes.add(&life.outcome);
+        done(life);
+        self.kept -= life.events.len();
+        life.events.clear();
+        self.open.remove(&life.skb);
+        self.unused.push(slot);
+    }
+
+    /// Closes the lives that are idle for long.
+    fn sweep(&mut self, now: u64, done: &mut impl FnMut(&Life)) {
+        self.swept = now;
+        let is_idle = |life: &Life| {
+            let limit = if life.is_finished() { IDLE_FINISHED } else { IDLE };
+            now.saturating_sub(life.end) > limit
+        };
+        let mut idle: Vec<u32> =
+            self.open.values().copied().filter(|slot| is_idle(&self.slots[*slot as usize])).collect();
+        self.close_in_order(&mut idle, End::Idle, done);
+    }
+
+    /// Makes room: closes the eighth of the open lives that is idle the longest.
+    fn evict(&mut self, done: &mut impl FnMut(&Life)) {
+        let mut slots: Vec<u32> = self.open.values().copied().collect();
+        let eighth = (slots.len() / 8).max(1).min(slots.len());
+        slots.sort_unstable_by_key(|slot| self.slots[*slot as usize].end);
+        slots.truncate(eighth);
+        self.close_in_order(&mut slots, End::Idle, done);
+    }
+
+    /// Closes every open life: the capture ends.
+    pub fn finish(&mut self, done: &mut impl FnMut(&Life)) {
+        let mut slots: Vec<u32> = self.open.values().copied().collect();
+        self.close_in_order(&mut slots, End::OfCapture, done);
+    }
+
+    /// Closes lives in the order of their start, so that the same capture gives the same answer.
+    fn close_in_order(&mut self, slots: &mut [u32], end: End, done: &mut impl FnMut(&Life)) {
+        slots.sort_unstable_by_key(|slot| {
+            let life = &self.slots[*slot as usize];
+            (life.start, life.skb)
+        });
+        for slot in slots {
+            self.close(*slot, end, done);
+        }
+    }
+}
+
+/// Whether a socket's ports do not contradict a packet's.
+fn ports_fit(socket: &Event, packet: &Flow) -> bool {
+    let fits = |of_socket: u16, of_packet: u16| of_socket == 0 || of_packet == 0 || of_socket == of_packet;
+    fits(socket.sport, packet.dport) && fits(socket.dport, packet.sport)
+}
+
+#[cfg(test)]
+mod tests;

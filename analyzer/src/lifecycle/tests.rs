@@ -1,0 +1,466 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::knowledge::tests::shipped;
+use crate::script;
+
+/// A finished life in short: address, events, outcome.
+type Short = (u64, u32, String);
+
+/// The lives of a script, in the order in which they end, and what was counted.
+fn lives_with(script: &str, losses: &Losses) -> (Vec<Short>, Tally) {
+    let knowledge = shipped();
+    let mut lives = Lives::new(&knowledge, losses, Keep::Events);
+    let mut ended = Vec::new();
+    let mut done = |life: &Life| ended.push((life.skb, life.count, life.outcome.to_string()));
+    for event in script::events(script) {
+        lives.push(&event, &mut done);
+    }
+    lives.finish(&mut done);
+    assert_eq!(lives.kept, 0, "every kept event was let go");
+    (ended, lives.tally())
+}
+
+/// The lives of a script without losses.
+fn lives(script: &str) -> Vec<Short> {
+    lives_with(script, &Losses::default()).0
+}
+
+/// Compares lives with `SKB EVENTS OUTCOME` lines.
+fn assert_lives(script: &str, expected: &[&str]) {
+    let found: Vec<String> = lives(script).iter().map(|(skb, n, how)| format!("{skb:x} {n} {how}")).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_dropped_packet_says_why_and_where() {
+    assert_lives(
+        "10 7 net_dev_queue eth0 flow=10.0.0.1:5>10.0.0.2:6
+         20 7 kfree_skb NETFILTER_DROP at=nft_do_chain+0x1",
+        &["7 2 DROPPED NETFILTER_DROP at nft_do_chain+0x1"],
+    );
+}
+
+#[test]
+fn a_healthy_drop_is_no_drop() {
+    assert_lives("20 7 kfree_skb NO_SOCKET at=ping_rcv+0xab", &["7 1 CONSUMED at ping_rcv+0xab"]);
+}
+
+#[test]
+fn a_reused_address_is_two_packets() {
+    assert_lives(
+        "10 7 netif_receive_skb eth0 flow=10.0.0.1:5>10.0.0.2:6 id=1
+         20 7 netif_receive_skb eth0 id=2
+         30 7 kfree_skb NO_SOCKET at=__udp4_lib_rcv+0x1",
+        &["7 1 REUSED (end not observed)", "7 2 DROPPED NO_SOCKET at __udp4_lib_rcv+0x1"],
+    );
+}
+
+#[test]
+fn a_reused_address_without_identification_is_two_packets() {
+    assert_lives(
+        "10 7 napi_gro_receive_entry eth0 flow=10.0.0.1:5>10.0.0.2:6 id=0
+         11 7 netif_receive_skb eth0
+         20 7 napi_gro_receive_entry eth0
+         21 7 netif_receive_skb eth0",
+        &["7 2 REUSED (end not observed)", "7 2 OPEN (capture ended)"],
+    );
+}
+
+#[test]
+fn an_answer_at_the_same_address_is_another_packet() {
+    assert_lives(
+        "10 7 netif_receive_skb eth0 flow=10.0.0.1:5>10.0.0.2:6 id=1
+         20 7 net_dev_queue eth0 flow=10.0.0.2:6>10.0.0.1:5 id=9
+         21 7 net_dev_start_xmit eth0
+         22 7 net_dev_xmit eth0
+         23 7 consume_skb",
+        &["7 1 REUSED (end not observed)", "7 4 TRANSMITTED by eth0"],
+    );
+}
+
+#[test]
+fn a_packet_over_loopback_is_one_life() {
+    assert_lives(
+        "10 7 net_dev_queue lo flow=127.0.0.1:5>127.0.0.1:6 id=0
+         11 7 net_dev_start_xmit lo
+         12 7 netif_rx_entry lo
+         13 7 netif_rx lo
+         14 7 net_dev_xmit lo
+         15 7 netif_receive_skb lo
+         16 - sk_data_ready ctx=softirq family=inet local=127.0.0.1:6
+         20 7 net_dev_queue lo
+         21 7 net_dev_start_xmit lo
+         22 7 netif_rx lo
+         23 7 netif_receive_skb lo",
+        &["7 6 DELIVERED (sk_data_ready)", "7 4 OPEN (capture ended)"],
+    );
+}
+
+#[test]
+fn a_forwarded_packet_stays_one_life() {
+    assert_lives(
+        "10 7 net_dev_queue v0 ns=1 flow=10.0.0.1:5>10.0.2.2:6 id=4
+         11 7 net_dev_start_xmit v0 ns=1
+         12 7 netif_rx v1 ns=2
+         13 7 net_dev_xmit v0 ns=1
+         14 7 netif_receive_skb v1 ns=2
+         15 7 net_dev_queue v2 ns=2 iif=3
+         16 7 net_dev_start_xmit v2 ns=2 iif=3
+         17 7 netif_rx v3 ns=3
+         18 7 net_dev_xmit v2 ns=2
+         19 7 netif_receive_skb v3 ns=3
+         20 7 kfree_skb NO_SOCKET at=__udp4_lib_rcv+0x1",
+        &["7 11 DROPPED NO_SOCKET at __udp4_lib_rcv+0x1"],
+    );
+}
+
+#[test]
+fn a_translated_packet_stays_one_life() {
+    assert_lives(
+        "10 7 netif_receive_skb eth0 flow=10.0.0.1:5>10.0.2.2:6 id=4
+         15 7 net_dev_queue eth1 iif=3 flow=192.0.2.1:999>10.0.2.2:6
+         16 7 net_dev_start_xmit eth1 iif=3
+         17 7 net_dev_xmit eth1
+         18 7 consume_skb",
+        &["7 5 TRANSMITTED by eth1"],
+    );
+}
+
+#[test]
+fn an_encapsulated_packet_stays_one_life() {
+    assert_lives(
+        "10 7 net_dev_queue vxlan0 flow=10.9.0.1:5>10.9.0.2:6 id=4
+         11 7 net_dev_start_xmit vxlan0
+         12 7 net_dev_queue eth0 flow=192.0.2.1:50000>192.0.2.2:4789 id=77 tunnel=vxlan
+         13 7 net_dev_start_xmit eth0 tunnel=vxlan
+         14 7 net_dev_xmit eth0
+         15 7 net_dev_xmit vxlan0
+         16 7 consume_skb",
+        &["7 7 TRANSMITTED by eth0"],
+    );
+}
+
+#[test]
+fn a_decapsulated_packet_stays_one_life() {
+    assert_lives(
+        "10 7 napi_gro_receive_entry eth0 flow=192.0.2.1:50000>192.0.2.2:4789 id=77 tunnel=vxlan
+         11 7 netif_receive_skb eth0 tunnel=vxlan
+         12 7 napi_gro_receive_entry vxlan0 flow=10.9.0.1:5>10.9.0.2:6 id=4
+         13 7 netif_receive_skb vxlan0
+         14 - sk_data_ready ctx=softirq family=inet local=10.9.0.2:6",
+        &["7 4 DELIVERED (sk_data_ready)"],
+    );
+}
+
+#[test]
+fn a_bridged_packet_stays_one_life() {
+    assert_lives(
+        "10 7 netif_rx v1 flow=10.0.0.1:5>10.0.0.2:6 id=0
+         11 7 netif_receive_skb v1
+         12 7 netif_receive_skb_entry br0 iif=3
+         13 7 netif_receive_skb br0 iif=3
+         14 - sk_data_ready ctx=softirq family=inet local=10.0.0.2:6",
+        &["7 4 DELIVERED (sk_data_ready)"],
+    );
+}
+
+#[test]
+fn a_routing_loop_is_one_life() {
+    let round = |t: u64| {
+        format!(
+            "{} 7 net_dev_queue v0 ns=1 iif=2
+             {} 7 net_dev_start_xmit v0 ns=1 iif=2
+             {} 7 netif_rx v1 ns=2
+             {} 7 netif_receive_skb v1 ns=2
+             {} 7 net_dev_queue v1 ns=2 iif=2
+             {} 7 net_dev_start_xmit v1 ns=2 iif=2
+             {} 7 netif_rx v0 ns=1
+             {} 7 netif_receive_skb v0 ns=1\n",
+            t,
+            t + 1,
+            t + 2,
+            t + 3,
+            t + 4,
+            t + 5,
+            t + 6,
+            t + 7
+        )
+    };
+    let start = "1 7 netif_receive_skb eth0 ns=1 flow=10.0.0.1:5>10.9.9.9:6 id=4\n";
+    let script = format!("{start}{}{}90 7 kfree_skb IP_TTL at=ip_forward+0x1", round(10), round(20));
+    assert_lives(&script, &["7 18 DROPPED IP_TTL at ip_forward+0x1"]);
+}
+
+#[test]
+fn a_retransmission_at_the_same_address_is_a_new_life() {
+    assert_lives(
+        "10 7 net_dev_queue eth0 flow=10.0.0.1:5>10.0.0.2:6 l4=tcp seq=100 id=1
+         11 7 net_dev_start_xmit eth0
+         12 7 net_dev_xmit eth0
+         90 7 net_dev_queue eth0 seq=100 id=2
+         91 7 net_dev_start_xmit eth0
+         92 7 net_dev_xmit eth0",
+        &["7 3 TRANSMITTED by eth0", "7 3 TRANSMITTED by eth0"],
+    );
+}
+
+#[test]
+fn a_packet_that_a_nic_receives_is_not_the_one_it_sent() {
+    assert_lives(
+        "10 7 net_dev_queue eth0 flow=10.0.0.1:5>10.0.0.2:6 id=0
+         11 7 net_dev_start_xmit eth0
+         12 7 net_dev_xmit eth0
+         20 7 napi_gro_receive_entry eth0 flow=10.0.0.2:6>10.0.0.1:5 id=0
+         21 7 netif_receive_skb eth0",
+        &["7 3 TRANSMITTED by eth0", "7 2 OPEN (capture ended)"],
+    );
+}
+
+#[test]
+fn a_packet_dropped_on_output_is_not_the_one_that_was_delivered() {
+    assert_lives(
+        "10 7 netif_receive_skb eth0 flow=10.0.0.2:6>10.0.0.1:5 id=0
+         11 - sk_data_ready ctx=softirq family=inet local=10.0.0.1:5
+         20 7 kfree_skb NETFILTER_DROP at=nft_do_chain+0x1 flow=10.0.0.1:40>10.0.0.9:53 id=0",
+        &["7 1 DELIVERED (sk_data_ready)", "7 1 DROPPED NETFILTER_DROP at nft_do_chain+0x1"],
+    );
+}
+
+#[test]
+fn a_busy_driver_gets_the_packet_again() {
+    assert_lives(
+        "10 7 net_dev_queue eth0 flow=10.0.0.1:5>10.0.0.2:6 id=3
+         11 7 net_dev_start_xmit eth0
+         12 7 net_dev_xmit eth0 ret=16
+         13 7 net_dev_start_xmit eth0
+         14 7 net_dev_xmit eth0
+         15 7 consume_skb",
+        &["7 6 TRANSMITTED by eth0"],
+    );
+}
+
+#[test]
+fn one_announcement_is_evidence_for_one_packet() {
+    let (found, _) = lives_with(
+        "10 7 netif_receive_skb eth0 flow=10.0.0.1:5>10.0.0.2:6 id=1
+         11 8 netif_receive_skb eth0 flow=10.0.0.1:5>10.0.0.2:6 id=2
+         12 - sk_data_ready ctx=softirq family=inet local=10.0.0.2:6
+         13 - sk_data_ready ctx=softirq family=inet local=10.0.0.2:6",
+        &Losses::default(),
+    );
+    assert_eq!(found[0], (7, 1, "OPEN (capture ended)".into()));
+    assert_eq!(found[1], (8, 1, "DELIVERED (sk_data_ready)".into()));
+}
+
+#[test]
+fn announcements_elsewhere_are_no_evidence() {
+    let ready = [
+        "12 - sk_data_ready ctx=softirq family=packet",
+        "12 - sk_data_ready ctx=softirq family=inet local=10.0.0.2:7",
+        "12 - sk_data_ready ctx=softirq family=inet local=10.0.0.2:6 cpu=3",
+        "12 - sk_data_ready ctx=task family=inet local=10.0.0.2:6",
+    ];
+    for line in ready {
+        let script = format!("10 7 netif_receive_skb eth0 flow=10.0.0.1:5>10.0.0.2:6 id=1\n{line}");
+        assert_lives(&script, &["7 1 OPEN (capture ended)"]);
+    }
+}
+
+#[test]
+fn copies_and_processed_segments_are_evidence() {
+    assert_lives(
+        "10 7 netif_receive_skb eth0 flow=10.0.0.1:5>10.0.0.2:6 id=1
+         11 8 netif_receive_skb eth0 flow=10.0.0.1:5>10.0.0.2:6 id=2
+         12 7 skb_copy_datagram_iovec
+         13 8 tcp_probe
+         14 8 consume_skb at=tcp_ack+0x1",
+        &["8 3 DELIVERED (tcp_probe)", "7 2 DELIVERED (skb_copy_datagram_iovec)"],
+    );
+}
+
+#[test]
+fn a_drop_after_evidence_is_a_drop() {
+    assert_lives(
+        "10 7 netif_receive_skb eth0 flow=10.0.0.1:5>10.0.0.2:6 id=1
+         11 - sk_data_ready ctx=softirq family=inet local=10.0.0.2:6
+         12 7 kfree_skb SOCKET_RCVBUFF at=__udp_enqueue_schedule_skb+0x1 id=1",
+        &["7 2 DROPPED SOCKET_RCVBUFF at __udp_enqueue_schedule_skb+0x1"],
+    );
+}
+
+#[test]
+fn a_copy_after_the_end_is_an_orphan() {
+    let (found, tally) = lives_with(
+        "10 7 netif_receive_skb eth0
+         11 7 consume_skb
+         12 7 skb_copy_datagram_iovec
+         13 9 tcp_probe",
+        &Losses::default(),
+    );
+    assert_eq!(found.len(), 1);
+    assert_eq!((tally.packet_events, tally.orphans), (4, 2));
+}
+
+#[test]
+fn an_end_that_may_have_been_lost_is_unknown() {
+    let losses = Losses::from_intervals(vec![(15_000, 18_000)], 1);
+    let (found, _) = lives_with(
+        "10 7 netif_receive_skb eth0 id=1 flow=10.0.0.1:5>10.0.0.2:6
+         12 8 netif_receive_skb eth0 id=3 flow=10.0.0.1:5>10.0.0.2:6
+         13 8 consume_skb at=tcp_ack+1
+         30 7 netif_receive_skb eth0 id=2",
+        &losses,
+    );
+    let outcomes: Vec<&str> = found.iter().map(|(_, _, how)| how.as_str()).collect();
+    assert_eq!(outcomes, ["CONSUMED at tcp_ack+1", "UNKNOWN (events were lost)", "OPEN (capture ended)"]);
+}
+
+#[test]
+fn idle_lives_are_closed() {
+    let knowledge = shipped();
+    let losses = Losses::default();
+    let mut lives = Lives::new(&knowledge, &losses, Keep::Summary);
+    let mut ended = Vec::new();
+    let script = "0 7 netif_receive_skb eth0
+         0 7 skb_copy_datagram_iovec
+         0 8 netif_receive_skb eth0
+         4000000 9 netif_receive_skb eth0
+         40000000 a netif_receive_skb eth0
+         40000001 7 skb_copy_datagram_iovec";
+    for event in script::events(script) {
+        lives.push(&event, &mut |life| ended.push((life.skb, event.ts / 1_000_000_000)));
+    }
+    assert_eq!(ended, [(7, 4), (8, 40), (9, 40)]);
+    assert_eq!(lives.tally().orphans, 1);
+}
+
+#[test]
+fn open_lives_are_bounded() {
+    let knowledge = shipped();
+    let losses = Losses::default();
+    let mut lives = Lives::new(&knowledge, &losses, Keep::Events);
+    let mut ended = 0_u64;
+    let receive = script::events("10 7 netif_receive_skb eth0")[0];
+    let total = MAX_OPEN as u64 + 100;
+    for skb in 1..=total {
+        lives.push(&Event { skb, ..receive }, &mut |_| ended += 1);
+    }
+    assert!(lives.open.len() <= MAX_OPEN && ended > 0);
+    lives.finish(&mut |_| ended += 1);
+    assert_eq!((ended, lives.kept), (total, 0));
+}
+
+#[test]
+fn a_life_knows_whether_an_event_matched() {
+    let knowledge = shipped();
+    let losses = Losses::default();
+    let wanted = Sym::new("eth1");
+    let mut lives = Lives::new(&knowledge, &losses, Keep::Summary).with_filter(move |e, _| e.dev == wanted);
+    let mut matched = Vec::new();
+    for event in script::events("1 7 netif_receive_skb eth0\n2 8 netif_receive_skb eth1") {
+        lives.push(&event, &mut |_| {});
+    }
+    lives.finish(&mut |life| matched.push((life.skb, life.matched)));
+    assert_eq!(matched, [(7, false), (8, true)]);
+}
+
+/// Lives as a list that is searched from its end, each with a memory of its own.
+fn naive(events: &[Event], knowledge: &Knowledge) -> Vec<Short> {
+    let mut all: Vec<(Life, bool)> = Vec::new();
+    for event in events.iter().filter(|e| e.skb != 0) {
+        let mut at = all.iter().rposition(|(life, open)| *open && life.skb == event.skb);
+        if let Some(i) = at.filter(|i| !continues(&all[*i].0, event)) {
+            all[i].0.outcome = decide(&all[i].0, End::Reused);
+            all[i].1 = false;
+            at = None;
+        }
+        if at.is_none() && begins(event.hook()) {
+            all.push((Life { skb: event.skb, start: event.ts, ..Life::default() }, true));
+            at = Some(all.len() - 1);
+        }
+        let Some(i) = at else { continue };
+        apply(&mut all[i].0, event);
+        if matches!(event.hook(), Hook::Drop | Hook::Consume) {
+            let normal = knowledge.drop(event.reason, event.location).severity == Severity::Normal;
+            let end = if event.hook() == Hook::Drop && !normal { End::Dropped } else { End::Consumed };
+            all[i].0.freed = Some(Box::new(*event));
+            all[i].0.outcome = decide(&all[i].0, end);
+            all[i].1 = false;
+        }
+    }
+    for (life, open) in &mut all {
+        if *open {
+            life.outcome = decide(life, End::OfCapture);
+        }
+    }
+    all.into_iter().map(|(life, _)| (life.skb, life.count, life.outcome.to_string())).collect()
+}
+
+/// Any event at one of a few addresses and devices.
+fn any_event() -> impl Strategy<Value = Event> {
+    let probes = proptest::sample::select(Hook::names().collect::<Vec<_>>());
+    let devices = proptest::sample::select(vec!["eth0", "eth1", "lo"]);
+    let reasons =
+        proptest::sample::select(vec![("NETFILTER_DROP", "nft_do_chain+1"), ("NO_SOCKET", "ping_rcv+1")]);
+    (probes, devices, reasons, 0..5_u64, 0..3_u32, 0..3_u32, 0..2_u32).prop_map(
+        |(probe, dev, (reason, location), skb, ip_id, port, iif)| Event {
+            probe: Sym::new(probe),
+            dev: Sym::new(dev),
+            reason: Sym::new(reason),
+            location: Sym::new(location),
+            skb,
+            ip_id,
+            iif,
+            netns: 1,
+            ret: 0,
+            saddr: crate::address::v4(10, 0, 0, 1),
+            daddr: crate::address::v4(10, 0, 0, 2),
+            sport: port as u16,
+            l4: Sym::UDP,
+            ..Event::EMPTY
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn nothing_appears_or_vanishes(events in proptest::collection::vec(any_event(), 0..300)) {
+        let knowledge = shipped();
+        let losses = Losses::default();
+        let mut lives = Lives::new(&knowledge, &losses, Keep::Events);
+        let (mut ended, mut in_lives) = (0_u64, 0_u64);
+        let mut done = |life: &Life| {
+            ended += 1;
+            in_lives += u64::from(life.count);
+            assert!(life.start <= life.end && life.count > 0);
+        };
+        for (ts, event) in events.iter().enumerate() {
+            lives.push(&Event { ts: ts as u64, ..*event }, &mut done);
+        }
+        lives.finish(&mut done);
+        let mut tally = lives.tally();
+        let by_outcome: u64 = OutcomeKind::ALL.iter().map(|(kind, _)| *tally.outcomes.of(*kind)).sum();
+        prop_assert_eq!(by_outcome, ended);
+        prop_assert_eq!(tally.outcomes.lives, ended);
+        prop_assert_eq!(in_lives + tally.orphans, tally.packet_events);
+        prop_assert_eq!(tally.packet_events, events.iter().filter(|e| e.skb != 0).count() as u64);
+    }
+
+    #[test]
+    fn the_same_lives_as_a_naive_model(events in proptest::collection::vec(any_event(), 0..200)) {
+        let knowledge = shipped();
+        let losses = Losses::default();
+        let ready = Sym::new("sk_data_ready");
+        let events: Vec<Event> = events.into_iter().filter(|e| e.probe != ready).collect();
+        let mut lives = Lives::new(&knowledge, &losses, Keep::Summary);
+        let mut found = Vec::new();
+        let mut done = |life: &Life| found.push((life.skb, life.count, life.outcome.to_string()));
+        events.iter().for_each(|event| lives.push(event, &mut done));
+        lives.finish(&mut done);
+        let mut expected = naive(&events, &knowledge);
+        found.sort();
+        expected.sort();
+        prop_assert_eq!(found, expected);
+    }
+}

@@ -1,0 +1,34 @@
+//! `ntana`: diagnoses packet lives in captures of `ntrec`.
+
+use std::io::{BufWriter, Write, stdout};
+use std::process::ExitCode;
+
+use clap::Parser;
+use ntana::args::{Cli, Command};
+use ntana::{commands, is_closed_pipe};
+
+fn main() -> ExitCode {
+    match run(&Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ntana: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Answers one question.
+fn run(command: &Command) -> anyhow::Result<ExitCode> {
+    let mut out = BufWriter::new(stdout().lock());
+    let code = match command {
+        Command::Diag(args) => commands::diag::run(args, &mut out),
+        Command::Trace(args) => commands::trace::run(args, &mut out),
+        Command::Drops(args) => commands::drops::run(args, &mut out),
+        Command::Replay(args) => commands::replay::run(args, &mut out),
+        Command::Info(args) => commands::info::run(args, &mut out),
+        Command::Repair(args) => commands::repair::run(args, &mut out),
+    }?;
+    out.flush()?;
+    Ok(code)
+}

@@ -1,0 +1,286 @@
+//! The whole program on captures from scripts.
+
+mod common;
+
+use std::process::{Command, Stdio};
+
+use common::{Lab, MIXED, Output, metadata};
+
+/// A folder with the mixed capture in `host1.ntc`.
+fn mixed() -> Lab {
+    let lab = Lab::new();
+    lab.capture("host1.ntc", MIXED);
+    lab
+}
+
+/// Runs ntana on the mixed capture; it must answer without complaint.
+fn answer(args: &[&str]) -> String {
+    let Output { code, out, err } = mixed().ntana(args);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    out
+}
+
+#[test]
+fn diag_answers_on_the_first_screen() {
+    assert_eq!(
+        answer(&["diag", "host1.ntc"]),
+        "\
+host1.ntc: host host1, kernel 6.18.44
+  2025-11-20 19:03:02.000000 to 19:03:12.000000 (+00:00 UTC), 10.00 s, 10 events
+  3 packets: 1 dropped, 2 consumed
+1 problem found
+
+1. ERROR udp-port-closed  packets to a UDP port where nobody listens: 1 packet, 1 flow, since 19:03:02.000105
+   where  10.77.2.2:5999, in __udp4_lib_rcv+0x9a1, on veth1 (netns server)
+   who    udp 10.77.1.2:40001 -> 10.77.2.2:5999 (1)
+   why    no process listens on this UDP port
+   do     ss -lunp on this host: is the service up, and bound to this address? If not, stop the sender or correct its target port
+   seen   icmp_send 3/3 (1), kfree_skb NO_SOCKET (1)
+   stack  __udp4_lib_rcv+0x9a1 < ip_protocol_deliver_rcu+0x2c
+   see    ntana trace host1.ntc --skb ffff888100000700 --since 0.000099s --until 0.000108s --detail
+"
+    );
+}
+
+#[test]
+fn the_example_that_diag_names_shows_the_life() {
+    let out = answer(&[
+        "trace",
+        "host1.ntc",
+        "--skb",
+        "ffff888100000700",
+        "--since",
+        "0.000099s",
+        "--until",
+        "0.000108s",
+    ]);
+    assert!(
+        out.contains("*** ffff888100000700 udp 10.77.1.2:40001 -> 10.77.2.2:5999  DROPPED NO_SOCKET"),
+        "{out}"
+    );
+}
+
+#[test]
+fn trace_shows_lives_with_their_events() {
+    assert_eq!(
+        answer(&["trace", "host1.ntc", "--outcome", "dropped", "--detail", "--latency"]),
+        "\
+host1.ntc: host host1, kernel 6.18.44
+  2025-11-20 19:03:02.000000 to 19:03:12.000000 (+00:00 UTC), 10.00 s, 10 events
+
+*** ffff888100000700 udp 10.77.1.2:40001 -> 10.77.2.2:5999  DROPPED NO_SOCKET at __udp4_lib_rcv+0x9a1 ***
+[19:03:02.000100] [veth0 ][cpu:0  ][nc-42][ns:client] [net_dev_queue       ] UDP: 10.77.1.2:40001 -> 10.77.2.2:5999 len 128 +0 ns
+[19:03:02.000101] [veth0 ][cpu:0  ][---][ns:client] [net_dev_start_xmit  ] UDP: 10.77.1.2:40001 -> 10.77.2.2:5999 len 128 +1.0 us
+[19:03:02.000102] [veth1 ][cpu:0  ][---][ns:server] [netif_rx            ] UDP: 10.77.1.2:40001 -> 10.77.2.2:5999 len 128 +1.0 us
+[19:03:02.000103] [veth0 ][cpu:0  ][---][ns:client] [net_dev_xmit        ]  +1.0 us
+[19:03:02.000104] [veth1 ][cpu:0  ][---][ns:server] [netif_receive_skb   ] UDP: 10.77.1.2:40001 -> 10.77.2.2:5999 len 128 +1.0 us
+[19:03:02.000105] [-     ][cpu:0  ][---][ns:-] [icmp_send           ] UDP: 10.77.1.2:40001 -> 10.77.2.2:5999 *answered with ICMP 3/3* +1.0 us
+[19:03:02.000106] [veth1 ][cpu:0  ][---][ns:server] [kfree_skb           ] UDP: 10.77.1.2:40001 -> 10.77.2.2:5999 len 128 *reason: NO_SOCKET, __udp4_lib_rcv+0x9a1* +1.0 us
+    __udp4_lib_rcv+0x9a1
+    ip_protocol_deliver_rcu+0x2c
+total latency: 6.0 us
+
+1 life shown
+"
+    );
+}
+
+#[test]
+fn replay_shows_events_one_a_line() {
+    let out = answer(&["replay", "host1.ntc", "--limit", "2", "--time", "rel"]);
+    let lines: Vec<&str> = out.lines().skip(2).collect();
+    assert_eq!(
+        lines,
+        [
+            "[0.000100] [net_dev_queue       ] UDP: 10.77.1.2:40001 -> 10.77.2.2:5999 len 128",
+            "[0.000101] [net_dev_start_xmit  ] UDP: 10.77.1.2:40001 -> 10.77.2.2:5999 len 128",
+        ]
+    );
+}
+
+#[test]
+fn drops_leaves_healthy_ones_out_and_says_so() {
+    let out = answer(&["drops", "host1.ntc"]);
+    assert!(out.contains("         1 100.0%  error"), "{out}");
+    assert!(out.ends_with("1 drop; 1 of healthy traffic left out (--all shows them)\n"), "{out}");
+    let all = answer(&["drops", "host1.ntc", "--all"]);
+    assert!(all.contains("ping_rcv") && all.ends_with("2 drops\n"), "{all}");
+}
+
+#[test]
+fn drops_counts_by_any_key() {
+    let by = |key| answer(&["drops", "host1.ntc", "--by", key]);
+    assert!(by("flow").contains("udp 10.77.1.2:40001 -> 10.77.2.2:5999"));
+    assert!(by("dev").contains("veth1 (netns server)"));
+    assert!(by("stack").contains("__udp4_lib_rcv+0x9a1 < ip_protocol_deliver_rcu+0x2c"));
+    assert!(by("reason").contains("NO_SOCKET"));
+}
+
+#[test]
+fn info_says_what_the_capture_holds() {
+    let out = answer(&["info", "host1.ntc"]);
+    for line in ["recorder     ntrec 0.1.0", "command      ntrec capture", "ended        SIGINT", "kfree_skb"]
+    {
+        assert!(out.contains(line), "{line} is missing in:\n{out}");
+    }
+}
+
+#[test]
+fn every_answer_is_json_too() {
+    for command in ["diag", "trace", "drops", "replay", "info"] {
+        let out = answer(&[command, "host1.ntc", "--format", "json"]);
+        let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(json["captures"][0]["head"]["host"], "host1", "{command}");
+    }
+    let diag: serde_json::Value =
+        serde_json::from_str(&answer(&["diag", "host1.ntc", "--format", "json"])).unwrap();
+    let finding = &diag["captures"][0]["findings"][0];
+    assert_eq!(finding["cause"], "udp-port-closed");
+    assert_eq!(finding["severity"], "error");
+    assert_eq!(finding["examples"][0]["skb"], "ffff888100000700");
+    assert_eq!(diag["totals"]["errors"], 1);
+}
+
+#[test]
+fn filters_choose_lives() {
+    let none = |args: &[&str]| {
+        let out = answer(&[&["diag", "host1.ntc"], args].concat());
+        out.contains("no problem found")
+    };
+    assert!(!none(&["--port", "5999"]));
+    assert!(!none(&["--addr", "10.77.0.0/16", "--proto", "udp", "--netns", "server"]));
+    assert!(!none(&["--comm", "nc"]));
+    assert!(none(&["--port", "53"]));
+    assert!(none(&["--src", "10.77.2.2"]));
+    assert!(none(&["--proto", "icmp"]));
+    assert!(none(&["--since", "1s"]));
+}
+
+#[test]
+fn several_hosts_are_reported_each_by_itself() {
+    let lab = mixed();
+    lab.capture("host2.ntc", MIXED);
+    let out = lab.ntana(&["diag", "host1.ntc", "host2.ntc"]).out;
+    assert!(out.contains("host host1") && out.contains("host host2"));
+    assert!(out.ends_with("all: 2 errors and 0 warnings in 2 captures, 6 packets\n"), "{out}");
+    let json = lab.ntana(&["diag", "host1.ntc", "host2.ntc", "--format", "json"]).out;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["captures"][1]["head"]["host"], "host2");
+}
+
+#[test]
+fn fail_on_sets_the_exit_status() {
+    let lab = mixed();
+    lab.capture("healthy.ntc", "10 probe=kfree_skb skb=1 reason=NO_SOCKET location=ping_rcv+0xab");
+    let code = |args: &[&str]| lab.ntana(args).code;
+    assert_eq!(code(&["diag", "host1.ntc"]), 0);
+    assert_eq!(code(&["diag", "host1.ntc", "--fail-on", "error"]), 1);
+    assert_eq!(code(&["diag", "host1.ntc", "--fail-on", "warning"]), 1);
+    assert_eq!(code(&["diag", "healthy.ntc", "--fail-on", "warning"]), 0);
+}
+
+#[test]
+fn losses_and_missing_probes_stand_in_the_head() {
+    let lab = Lab::new();
+    let mut meta = metadata("lossy");
+    meta.totals.counts.push(ntc::Count { probe: "kfree_skb".into(), lost: 1234, ..Default::default() });
+    meta.probes.push(ntc::Probe {
+        name: "tcp_probe".into(),
+        error: Some("no such event".into()),
+        ..Default::default()
+    });
+    let script = format!("{MIXED}5000 kind=loss value=1234 span=4999000\n");
+    common::write(&lab.path("lossy.ntc"), meta, &script);
+    for command in ["diag", "trace", "drops", "replay", "info"] {
+        let out = lab.ntana(&[command, "lossy.ntc"]).out;
+        assert!(out.contains("  ! 1,234 events were lost while recording"), "{command}: {out}");
+        assert!(out.contains("  ! not attached on this kernel: tcp_probe"), "{command}: {out}");
+    }
+    assert!(lab.ntana(&["info", "lossy.ntc"]).out.contains("not attached tcp_probe: no such event"));
+    assert!(lab.ntana(&["diag", "lossy.ntc"]).out.contains("note   events were lost meanwhile"));
+}
+
+#[test]
+fn an_end_that_was_lost_is_unknown_not_reused() {
+    let lab = Lab::new();
+    let mut meta = metadata("lossy");
+    meta.totals.counts.push(ntc::Count { lost: 1, ..Default::default() });
+    let receive = |t: u32, seq: u32| {
+        format!(
+            "{t} probe=netif_receive_skb skb=7 dev=eth0 seq={seq} saddr=10.0.0.1 daddr=10.0.0.2 l4=udp ip_id={t}\n"
+        )
+    };
+    common::write(&lab.path("lossy.ntc"), meta, &(receive(10, 1) + &receive(20, 3) + &receive(30, 4)));
+    let out = lab.ntana(&["trace", "lossy.ntc"]).out;
+    let outcomes: Vec<&str> = out.lines().filter(|l| l.starts_with("***")).collect();
+    assert!(outcomes[0].contains("UNKNOWN"), "its end may be among what was lost: {out}");
+    assert!(outcomes[1].contains("REUSED"), "nothing was lost meanwhile: {out}");
+}
+
+#[test]
+fn errors_are_one_sentence_each() {
+    let lab = mixed();
+    std::fs::write(lab.path("text.ntc"), "this is not a capture").unwrap();
+    std::fs::create_dir(lab.path("folder")).unwrap();
+    let fails = |args: &[&str], expected: &str| {
+        let output = lab.ntana(args);
+        assert_eq!(output.code, 2, "{args:?}");
+        assert!(output.err.contains(expected), "{args:?}: {}", output.err);
+        assert_eq!(output.err.trim_end().lines().count(), 1, "{args:?}: {}", output.err);
+    };
+    fails(&["diag", "missing.ntc"], "missing.ntc");
+    fails(&["diag", "folder"], "folder is a directory, not a capture");
+    fails(&["diag", "text.ntc"], "not a capture");
+    fails(&["diag", "host1.ntc", "--outcome", "lost"], "`lost` is not an outcome: dropped, delivered");
+    fails(&["diag", "host1.ntc", "--addr", "10.0.0"], "not an address or network");
+    fails(&["diag", "host1.ntc", "--port", "http"], "not a port");
+    fails(&["diag", "host1.ntc", "--netns", "nowhere"], "there is no namespace `nowhere`");
+    fails(&["diag", "host1.ntc", "--probe", "nothing"], "there is no probe `nothing`");
+    fails(&["diag", "host1.ntc", "--since", "yesterday"], "`yesterday` is not a time");
+    fails(&["replay", "host1.ntc", "--outcome", "dropped"], "use `ntana trace`");
+    fails(&["diag", "host1.ntc", "--rules", "missing.toml"], "reading rules missing.toml");
+}
+
+#[test]
+fn an_unreadable_file_does_not_stop_the_others() {
+    let output = mixed().ntana(&["diag", "missing.ntc", "host1.ntc"]);
+    assert_eq!(output.code, 2);
+    assert!(output.out.contains("udp-port-closed") && output.err.contains("missing.ntc"));
+}
+
+#[test]
+fn rules_change_what_is_trouble() {
+    let lab = mixed();
+    let rule = "[[location]]\nreason = 'NO_SOCKET'\nfunction = '__udp4_lib_rcv'\nseverity = 'normal'\n\
+                [[icmp]]\ntype = 3\ncode = 3\nseverity = 'normal'\nmeans = 'ours'\n";
+    std::fs::write(lab.path("ours.toml"), rule).unwrap();
+    let out = lab.ntana(&["diag", "host1.ntc", "--rules", "ours.toml"]).out;
+    assert!(out.contains("no problem found in 3 packets"), "{out}");
+    std::fs::write(lab.path("bad.toml"), "[[reason]]\nname = 'X'\n").unwrap();
+    let output = lab.ntana(&["diag", "host1.ntc", "--rules", "bad.toml"]);
+    assert_eq!(output.code, 2);
+    assert!(output.err.contains("rules bad.toml"), "{}", output.err);
+}
+
+#[test]
+fn a_closed_pipe_is_success() {
+    let lab = Lab::new();
+    let many: String = (0..20_000)
+        .map(|i| {
+            format!("{i} probe=netif_receive_skb skb={i:x}1 dev=eth0 saddr=10.0.0.1 daddr=10.0.0.2 l4=udp\n")
+        })
+        .collect();
+    lab.capture("many.ntc", &many);
+    for command in [&["replay"][..], &["trace"], &["replay", "--format", "json"]] {
+        let mut child = Command::new(assert_cmd::cargo::cargo_bin("ntana"))
+            .args(command)
+            .arg(lab.path("many.ntc"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{command:?}: {output:?}");
+    }
+}
