@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The wire record: what a hook puts into the ring buffer. This is its only
+ * definition; the build makes the Rust types from it (recorder/wire.rs).
+ *
+ * A record is the fixed part followed by the parts named in `parts`, in the
+ * order of enum part. Nothing is decoded here: addresses are addresses, enums
+ * are numbers of this kernel.
+ */
+#ifndef NTREC_EVENT_H
+#define NTREC_EVENT_H
+
+#define NAME_LEN 16 /* IFNAMSIZ and TASK_COMM_LEN */
+#define STACK_DEPTH 32 /* frames kept of a kernel stack */
+#define HEADER_SHORT 64 /* bytes from the network header: TCP or UDP over IPv4, with options */
+#define HEADER_LONG 128 /* IPv6, long options, tunnels */
+
+/* Every hook of the recorder. The name of a hook is its tracepoint's name. */
+enum probe {
+	NET_DEV_QUEUE,
+	NET_DEV_START_XMIT,
+	NET_DEV_XMIT,
+	NETIF_RX,
+	NETIF_RX_ENTRY,
+	NETIF_RECEIVE_SKB,
+	NETIF_RECEIVE_SKB_ENTRY,
+	NETIF_RECEIVE_SKB_LIST_ENTRY,
+	NAPI_GRO_RECEIVE_ENTRY,
+	NAPI_GRO_FRAGS_ENTRY,
+	KFREE_SKB,
+	CONSUME_SKB,
+	SKB_COPY_DATAGRAM_IOVEC,
+	SK_DATA_READY,
+	INET_SOCK_SET_STATE,
+	SOCK_RCVQUEUE_FULL,
+	SOCK_EXCEED_BUF_LIMIT,
+	TCP_RETRANSMIT_SKB,
+	TCP_RETRANSMIT_SYNACK,
+	TCP_SEND_RESET,
+	TCP_RECEIVE_RESET,
+	TCP_DESTROY_SOCK,
+	TCP_PROBE,
+	TCP_BAD_CSUM,
+	TCP_CONG_STATE_SET,
+	ICMP_SEND,
+	NEIGH_CREATE,
+	NEIGH_UPDATE,
+	NEIGH_UPDATE_DONE,
+	NEIGH_TIMER_HANDLER,
+	NEIGH_EVENT_SEND_DONE,
+	NEIGH_EVENT_SEND_DEAD,
+	NEIGH_CLEANUP_AND_RELEASE,
+	PROBE_MAX,
+};
+
+/* What an argument of a tracepoint is to us; its position comes from BTF. */
+enum role {
+	ROLE_SKB,
+	ROLE_SK,
+	ROLE_REASON,
+	ROLE_LOCATION,
+	ROLE_NEIGH,
+	ROLE_DEV,
+	ROLE_REQUEST,
+	ROLE_FIRST, /* the first integer that has no other role */
+	ROLE_SECOND, /* the second one */
+	ROLE_MAX,
+};
+#define NO_ARGUMENT 0xff
+
+/* Parts that follow the fixed part, lowest bit first. */
+enum part {
+	PART_FREE = 1,
+	PART_SOCK = 2,
+	PART_HEADER_SHORT = 4,
+	PART_HEADER_LONG = 8,
+	PART_STACK = 16,
+};
+
+enum context {
+	CTX_TASK,
+	CTX_SOFTIRQ,
+};
+
+struct record {
+	__u64 ts; /* CLOCK_MONOTONIC, ns; taken first */
+	__u64 seq; /* counts the kernel's events on this CPU, lost ones too */
+	__u64 skb;
+	__u64 head;
+	__u64 sk;
+	__s64 ret; /* the hook's integer: return value, error, length; see has_ret */
+	__u32 pid;
+	__u32 tid;
+	char comm[NAME_LEN];
+	char dev[NAME_LEN];
+	__u32 netns;
+	__u32 ifindex;
+	__u32 iif;
+	__u32 len;
+	__u32 data_len;
+	__u32 mark;
+	__u32 hash;
+	__u16 protocol; /* network byte order */
+	__u16 queue;
+	__u16 gso_size;
+	__u16 gso_segs;
+	__u16 cpu;
+	__u8 probe; /* enum probe */
+	__u8 ctx; /* enum context */
+	__u8 parts; /* enum part */
+	__u8 header_len; /* valid bytes of the header part */
+	__u8 frames; /* valid frames of the stack part */
+	__u8 has_ret;
+	__u8 pad[4];
+};
+
+/* kfree_skb, consume_skb, resets, ICMP errors: why and where. */
+struct free_part {
+	__u64 location;
+	__u32 reason; /* skb_drop_reason or sk_rst_reason */
+	__u8 icmp_type; /* icmp_send only */
+	__u8 icmp_code;
+	__u8 has_reason;
+	__u8 pad;
+};
+
+/* A socket, or a neighbour (then only family, daddr and the states). */
+struct sock_part {
+	__u8 saddr[16]
+		__attribute__((aligned(8))); /* the local side; IPv4 in the first four bytes */
+	__u8 daddr[16];
+	__u16 sport; /* host byte order */
+	__u16 dport;
+	__u16 family; /* AF_INET, ... */
+	__u16 protocol; /* IPPROTO_TCP, ... */
+	__u8 old_state;
+	__u8 new_state;
+	__u8 ca_state;
+	__u8 has_tcp; /* the fields from snd_nxt on are valid */
+	__u8 has_states; /* old_state is valid too */
+	__u8 tcp_flags; /* of the segment that is sent again */
+	__u8 has_seq;
+	__u8 pad;
+	__u32 seq;
+	__u32 rmem;
+	__u32 rcvbuf;
+	__u32 wmem;
+	__u32 sndbuf;
+	__u32 backlog;
+	__u32 max_backlog;
+	__u32 snd_nxt;
+	__u32 snd_una;
+	__u32 rcv_nxt;
+	__u32 snd_cwnd;
+	__u32 ssthresh;
+	__u32 snd_wnd;
+	__u32 rcv_wnd;
+	__u32 srtt;
+	__u32 packets_out;
+	__u32 retrans_out;
+	__u32 lost_out;
+	__u32 sacked_out;
+	__u32 total_retrans;
+};
+
+_Static_assert(sizeof(struct record) == 136, "no implicit padding on the wire");
+_Static_assert(sizeof(struct free_part) == 16, "no implicit padding on the wire");
+_Static_assert(sizeof(struct sock_part) == 128, "no implicit padding on the wire");
+
+/* Capture filters: an empty list or range lets everything pass. */
+#define FILTER_MAX 8 /* entries of each list */
+
+/* An address with its prefix; IPv4 as ::ffff:a.b.c.d. */
+struct prefix {
+	__u64 addr[2];
+	__u64 mask[2];
+};
+
+struct prefixes {
+	struct prefix list[FILTER_MAX];
+	__u32 n;
+	__u32 pad;
+};
+
+struct range {
+	__u32 from;
+	__u32 to;
+};
+
+struct ranges {
+	struct range list[FILTER_MAX];
+	__u32 n;
+};
+
+struct numbers {
+	__u32 list[FILTER_MAX];
+	__u32 n;
+};
+
+struct names {
+	__u64 list[FILTER_MAX][NAME_LEN / 8];
+	__u32 n;
+	__u32 pad;
+};
+
+struct filter {
+	struct prefixes src, dst, addr;
+	struct names dev;
+	struct ranges sport, dport, port, len;
+	struct numbers ethertype; /* host byte order */
+	struct numbers l4; /* IP protocol numbers */
+	struct numbers netns, pid;
+	__u32 tcp_flags; /* any of these */
+	__u32 active; /* there is any filter at all */
+};
+
+/* Per-CPU counters; `seq` numbers the events of this CPU. */
+struct cpu_state {
+	__u64 seq;
+	__u64 received; /* address of the matched packet that this CPU delivers now */
+	__u64 counted[PROBE_MAX];
+	__u64 lost[PROBE_MAX];
+};
+
+/* Where a packet that matched was last seen, to tell its address's next user. */
+struct track {
+	__u64 head;
+	__u32 queued_on; /* ifindex of its first net_dev_queue on this stack */
+	__u32 stage; /* enum stage */
+};
+
+enum stage {
+	STAGE_QUEUED = 1, /* net_dev_queue, net_dev_start_xmit */
+	STAGE_SENT, /* net_dev_xmit */
+	STAGE_DRIVER, /* handed over by a driver */
+	STAGE_STACK, /* netif_receive_skb and deeper */
+};
+
+#endif

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Capture filters: which packets and sockets start to be followed. */
+#ifndef NTREC_FILTER_BPF_H
+#define NTREC_FILTER_BPF_H
+
+const volatile struct filter filter = {};
+
+/* The fields of a packet or socket that filters compare. */
+struct flow {
+	__u64 src[2];
+	__u64 dst[2];
+	__u32 l4; /* NO_L4 where there is none */
+	__u16 sport;
+	__u16 dport;
+	__u8 has_addresses;
+	__u8 has_ports;
+	__u8 tcp_flags;
+};
+#define NO_L4 0x100
+
+static __always_inline void map_v4(__u64 to[2], __u32 address)
+{
+	to[0] = 0;
+	to[1] = (__u64)address << 32 | 0xffff0000ULL; /* ::ffff:a.b.c.d, network byte order */
+}
+
+/* IPv4 is in no prefix shorter than that of all mapped addresses: ::/0 is IPv6. */
+static __always_inline bool in_prefix(const volatile struct prefix *p, const __u64 address[2])
+{
+	bool v4 = !address[0] && (__u32)address[1] == 0xffff0000;
+
+	if (v4 && (__u32)p->mask[1] != 0xffffffff)
+		return false;
+	return (address[0] & p->mask[0]) == p->addr[0] && (address[1] & p->mask[1]) == p->addr[1];
+}
+
+static __always_inline bool in_prefixes(const volatile struct prefixes *set, const __u64 address[2])
+{
+	if (!set->n)
+		return true;
+	for (int i = 0; i < FILTER_MAX; i++) {
+		if (i >= set->n)
+			break;
+		if (in_prefix(&set->list[i], address))
+			return true;
+	}
+	return false;
+}
+
+static __always_inline bool in_ranges(const volatile struct ranges *set, __u32 value)
+{
+	if (!set->n)
+		return true;
+	for (int i = 0; i < FILTER_MAX; i++) {
+		if (i >= set->n)
+			break;
+		if (value >= set->list[i].from && value <= set->list[i].to)
+			return true;
+	}
+	return false;
+}
+
+static __always_inline bool has_number(const volatile struct numbers *set, __u32 value)
+{
+	for (int i = 0; i < FILTER_MAX; i++) {
+		if (i >= set->n)
+			break;
+		if (value == set->list[i])
+			return true;
+	}
+	return false;
+}
+
+static __always_inline bool in_numbers(const volatile struct numbers *set, __u32 value)
+{
+	return !set->n || has_number(set, value);
+}
+
+static __always_inline bool on_device(const struct net_device *dev)
+{
+	__u64 name[NAME_LEN / 8] = {};
+
+	if (!filter.dev.n)
+		return true;
+	if (!dev || bpf_probe_read_kernel_str(name, sizeof(name), dev->name) < 0)
+		return false;
+	for (int i = 0; i < FILTER_MAX; i++) {
+		if (i >= filter.dev.n)
+			break;
+		if (name[0] == filter.dev.list[i][0] && name[1] == filter.dev.list[i][1])
+			return true;
+	}
+	return false;
+}
+
+/* IPv6 extension headers that may stand before the ports: RFC 8200, section 4. */
+static __always_inline bool is_extension(__u8 next)
+{
+	return next == 0 || next == 43 || next == 44 || next == 60;
+}
+
+/* SCTP and UDP-Lite have their ports in the same place. */
+static __always_inline bool carries_ports(__u32 l4)
+{
+	return l4 == IPPROTO_TCP || l4 == IPPROTO_UDP || l4 == 132 || l4 == 136;
+}
+
+static __always_inline void read_ports(struct flow *f, const void *l4)
+{
+	__u8 bytes[14] = {};
+
+	if (!carries_ports(f->l4))
+		return;
+	if (bpf_probe_read_kernel(bytes, sizeof(bytes), l4))
+		return;
+	f->sport = be16(bytes);
+	f->dport = be16(bytes + 2);
+	f->has_ports = true;
+	if (f->l4 == IPPROTO_TCP)
+		f->tcp_flags = bytes[13];
+}
+
+static __always_inline void parse_v4(struct flow *f, const struct packet *p)
+{
+	const __u8 *h = p->header;
+	__u32 word;
+
+	if (p->available < 20 || h[0] >> 4 != 4)
+		return;
+	__builtin_memcpy(&word, h + 12, 4);
+	map_v4(f->src, word);
+	__builtin_memcpy(&word, h + 16, 4);
+	map_v4(f->dst, word);
+	f->has_addresses = true;
+	f->l4 = h[9];
+	if (!(be16(h + 6) & 0x1fff)) /* later fragments have no ports */
+		read_ports(f, p->network + (h[0] & 0xf) * 4);
+}
+
+static __always_inline void parse_v6(struct flow *f, const struct packet *p)
+{
+	const __u8 *h = p->header;
+	const void *at = p->network + 40;
+	__u8 next = h[6], extension[4];
+
+	if (p->available < 40 || h[0] >> 4 != 6)
+		return;
+	__builtin_memcpy(f->src, h + 8, 16);
+	__builtin_memcpy(f->dst, h + 24, 16);
+	f->has_addresses = true;
+	for (int i = 0; i < 4 && is_extension(next); i++) {
+		if (bpf_probe_read_kernel(extension, sizeof(extension), at))
+			return;
+		if (next == 44 && be16(extension + 2) & 0xfff8) { /* a later fragment */
+			f->l4 = extension[0];
+			return;
+		}
+		at += next == 44 ? 8 : (extension[1] + 1) * 8;
+		next = extension[0];
+	}
+	f->l4 = next;
+	read_ports(f, at);
+}
+
+static __always_inline bool has_address_filter(void)
+{
+	return filter.src.n || filter.dst.n || filter.addr.n;
+}
+
+static __always_inline bool has_port_filter(void)
+{
+	return filter.sport.n || filter.dport.n || filter.port.n;
+}
+
+static __always_inline bool match_addresses(const struct flow *f)
+{
+	if (!has_address_filter())
+		return true;
+	return f->has_addresses && in_prefixes(&filter.src, f->src) &&
+	       in_prefixes(&filter.dst, f->dst) &&
+	       (in_prefixes(&filter.addr, f->src) || in_prefixes(&filter.addr, f->dst));
+}
+
+static __always_inline bool match_ports(const struct flow *f)
+{
+	if (!has_port_filter())
+		return true;
+	return f->has_ports && in_ranges(&filter.sport, f->sport) &&
+	       in_ranges(&filter.dport, f->dport) &&
+	       (in_ranges(&filter.port, f->sport) || in_ranges(&filter.port, f->dport));
+}
+
+static __always_inline bool match_protocol(__u16 ethertype, __u32 l4)
+{
+	if (!filter.ethertype.n && !filter.l4.n)
+		return true;
+	return has_number(&filter.ethertype, ethertype) || has_number(&filter.l4, l4);
+}
+
+/* The current task is the packet's own only in task context. */
+static __always_inline bool match_pid(const void *ctx)
+{
+	if (!filter.pid.n)
+		return true;
+	return context(ctx) == CTX_TASK &&
+	       has_number(&filter.pid, bpf_get_current_pid_tgid() >> 32);
+}
+
+static __always_inline bool match_packet(const struct packet *p)
+{
+	struct flow f = {.l4 = NO_L4};
+
+	if (!on_device(p->skb->dev) || !in_numbers(&filter.netns, p->netns) ||
+	    !in_ranges(&filter.len, p->skb->len) || !match_pid(p->ctx))
+		return false;
+	if (p->protocol == ETH_P_IP)
+		parse_v4(&f, p);
+	else if (p->protocol == ETH_P_IPV6)
+		parse_v6(&f, p);
+	return match_protocol(p->protocol, f.l4) && match_addresses(&f) && match_ports(&f) &&
+	       (!filter.tcp_flags || f.tcp_flags & filter.tcp_flags);
+}
+
+static __always_inline void swap_sides(struct flow *f)
+{
+	__u64 low = f->src[0], high = f->src[1];
+	__u16 port = f->sport;
+
+	f->src[0] = f->dst[0];
+	f->src[1] = f->dst[1];
+	f->dst[0] = low;
+	f->dst[1] = high;
+	f->sport = f->dport;
+	f->dport = port;
+}
+
+/* A socket has no device, length or flags: only its followed packets pass those filters. */
+static __always_inline bool match_socket(const void *ctx, const struct sock_part *s, __u32 netns)
+{
+	struct flow f = {.l4 = s->protocol, .has_addresses = true};
+	bool match;
+
+	if (filter.dev.n || filter.len.n || filter.tcp_flags)
+		return false;
+	if (!in_numbers(&filter.netns, netns) || !match_pid(ctx))
+		return false;
+	if (!match_protocol(s->family == AF_INET6 ? ETH_P_IPV6 : ETH_P_IP, f.l4))
+		return false;
+	if (s->family == AF_INET6) {
+		__builtin_memcpy(f.src, s->saddr, 16);
+		__builtin_memcpy(f.dst, s->daddr, 16);
+	} else {
+		__u32 word;
+
+		__builtin_memcpy(&word, s->saddr, 4);
+		map_v4(f.src, word);
+		__builtin_memcpy(&word, s->daddr, 4);
+		map_v4(f.dst, word);
+	}
+	f.has_ports = carries_ports(f.l4);
+	f.sport = s->sport;
+	f.dport = s->dport;
+	match = match_addresses(&f) && match_ports(&f);
+	swap_sides(&f);
+	return match || (match_addresses(&f) && match_ports(&f));
+}
+
+#endif

@@ -1,0 +1,679 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Kernel event -> ring buffer. One short program a hook; what each probe means
+ * is in the header files by concern: event.h (the wire), packet (headers),
+ * filter (what starts to be followed), record (filling).
+ */
+#include "kernel.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include "event.h"
+#include "compat.bpf.h"
+#include "packet.bpf.h"
+#include "filter.bpf.h"
+#include "record.bpf.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+static __always_inline bool silent(void)
+{
+	return stopped;
+}
+
+/*
+ * A freed skb's address is soon another packet's, and most deliveries end
+ * without a tracepoint. Where a packet can begin, an address that was already
+ * followed is asked the filters again:
+ * - a packet that this stack made (never received: skb_iif is 0) after the old
+ *   one was received, or queued on the device where the old one began;
+ * - a packet fresh from a driver (skb_iif is still 0) after the old one was
+ *   received, or after one was sent that had another buffer.
+ */
+static __always_inline bool begins_anew(const struct track *t, const struct packet *p,
+					enum stage stage)
+{
+	if (p->skb->skb_iif)
+		return false;
+	if (stage == STAGE_QUEUED)
+		return t->stage >= STAGE_DRIVER || t->queued_on == p->ifindex;
+	if (stage == STAGE_DRIVER && t->stage == STAGE_SENT)
+		return t->head != (__u64)p->skb->head;
+	return stage >= STAGE_DRIVER && t->stage == STAGE_STACK;
+}
+
+static __always_inline bool start_tracking(const struct packet *p, enum stage stage)
+{
+	__u64 key = (__u64)p->skb;
+	struct track fresh = {
+		.head = (__u64)p->skb->head,
+		.stage = stage,
+		.queued_on = stage == STAGE_QUEUED ? p->ifindex : 0,
+	};
+
+	if (!match_packet(p))
+		return false;
+	bpf_map_update_elem(&tracked, &key, &fresh, BPF_ANY);
+	return true;
+}
+
+static __always_inline bool follow(const struct packet *p, enum stage stage, bool may_begin)
+{
+	__u64 key = (__u64)p->skb;
+	struct track *t = bpf_map_lookup_elem(&tracked, &key);
+
+	if (!t)
+		return start_tracking(p, stage);
+	if (may_begin && begins_anew(t, p, stage)) {
+		bpf_map_delete_elem(&tracked, &key);
+		return start_tracking(p, stage);
+	}
+	t->stage = stage;
+	t->head = (__u64)p->skb->head;
+	return true;
+}
+
+static __always_inline bool is_followed(__u64 skb)
+{
+	return !filter.active || (skb && bpf_map_lookup_elem(&tracked, &skb));
+}
+
+/* Which packet this CPU is delivering: its socket's events belong to it. */
+static __always_inline void mark_received(__u64 skb)
+{
+	struct cpu_state *cpu = this_cpu();
+
+	if (cpu)
+		cpu->received = skb;
+}
+
+/* A delivery ends with its softirq: what a timer does later is not the packet's. */
+SEC("tp_btf/softirq_exit")
+int on_softirq_exit(__u64 *ctx)
+{
+	if (ctx[0] == NET_RX_SOFTIRQ)
+		mark_received(0);
+	return 0;
+}
+
+static __always_inline int emit_packet(const struct packet *p, enum probe probe, __u64 ts)
+{
+	struct short_record *brief;
+	struct long_record *e;
+
+	if (wants_long_header(p)) {
+		e = begin(probe, sizeof(*e), ts);
+		if (!e)
+			return 0;
+		fill_task(&e->r, p->ctx);
+		clear_skb(&e->r);
+		fill_skb(&e->r, p->skb);
+		fill_long_header(e->header, &e->r, p);
+		submit(e);
+		return 0;
+	}
+	brief = begin(probe, sizeof(*brief), ts);
+	if (!brief)
+		return 0;
+	fill_task(&brief->r, p->ctx);
+	clear_skb(&brief->r);
+	fill_skb(&brief->r, p->skb);
+	__builtin_memcpy(brief->header, p->header, HEADER_SHORT);
+	brief->r.parts = PART_HEADER_SHORT;
+	brief->r.header_len = p->available < HEADER_SHORT ? p->available : HEADER_SHORT;
+	submit(brief);
+	return 0;
+}
+
+/* A packet with its headers: the hooks of the transmit and receive paths. */
+static __always_inline int on_packet(__u64 *ctx, enum probe probe, enum stage stage)
+{
+	struct sk_buff *skb = (void *)argument(ctx, probe, ROLE_SKB);
+	bool receiving = stage >= STAGE_DRIVER, pass = true;
+	__u64 ts = bpf_ktime_get_ns();
+	struct packet p;
+
+	if (silent() || !skb)
+		return 0;
+	read_packet(&p, ctx, skb, receiving);
+	if (filter.active) {
+		pass = follow(&p, stage, probe != NET_DEV_START_XMIT);
+		if (stage == STAGE_STACK)
+			mark_received(pass ? (__u64)skb : 0);
+	}
+	return pass ? emit_packet(&p, probe, ts) : 0;
+}
+
+/* A packet without its headers: they may be gone, or are known. */
+static __always_inline int on_bare_packet(__u64 *ctx, enum probe probe, enum role ret)
+{
+	struct sk_buff *skb = (void *)argument(ctx, probe, ROLE_SKB);
+	__u64 ts = bpf_ktime_get_ns(), key = (__u64)skb;
+	struct bare_record *e;
+
+	if (silent() || !skb || !is_followed(key))
+		return 0;
+	e = begin(probe, sizeof(*e), ts);
+	if (!e)
+		return 0;
+	fill_task(&e->r, ctx);
+	clear_skb(&e->r);
+	e->r.skb = key;
+	e->r.ret = (__s32)argument(ctx, probe, ret);
+	e->r.has_ret = true;
+	submit(e);
+	return 0;
+}
+
+/* The rare hooks record all that there is: packet, socket, cause, stack. */
+static __always_inline struct full_record *begin_full(__u64 *ctx, enum probe probe)
+{
+	struct full_record *e = begin(probe, sizeof(*e), bpf_ktime_get_ns());
+
+	if (!e)
+		return NULL;
+	fill_task(&e->r, ctx);
+	clear_skb(&e->r);
+	__builtin_memset(&e->free, 0, sizeof(e->free));
+	__builtin_memset(&e->sock, 0, sizeof(e->sock));
+	e->r.parts = PART_FREE | PART_SOCK | PART_HEADER_LONG;
+	fill_stack(e, ctx, probe);
+	return e;
+}
+
+static __always_inline void fill_full_packet(struct full_record *e, const struct packet *p)
+{
+	fill_skb(&e->r, p->skb);
+	fill_long_header(e->header, &e->r, p);
+}
+
+static __always_inline void fill_full_sock(struct full_record *e, struct sock *sk)
+{
+	e->r.sk = (__u64)sk;
+	e->r.netns = sock_netns(sk);
+	fill_addresses(&e->sock, &sk->__sk_common);
+	fill_sock(&e->sock, sk);
+}
+
+static __always_inline bool passes_sock(const void *ctx, struct sock *sk)
+{
+	struct cpu_state *cpu = this_cpu();
+	struct sock_part s = {};
+
+	if (!filter.active || (cpu && cpu->received && context(ctx) == CTX_SOFTIRQ))
+		return true;
+	fill_addresses(&s, &sk->__sk_common);
+	s.protocol = sk->sk_protocol;
+	return match_socket(ctx, &s, sock_netns(sk));
+}
+
+/* An event of a socket alone. */
+static __always_inline int on_sock(__u64 *ctx, enum probe probe)
+{
+	struct sock *sk = (void *)argument(ctx, probe, ROLE_SK);
+	__u64 ts = bpf_ktime_get_ns();
+	struct sock_record *e;
+
+	if (silent() || !sk || !passes_sock(ctx, sk))
+		return 0;
+	e = begin(probe, sizeof(*e), ts);
+	if (!e)
+		return 0;
+	fill_task(&e->r, ctx);
+	clear_skb(&e->r);
+	__builtin_memset(&e->sock, 0, sizeof(e->sock));
+	e->r.sk = (__u64)sk;
+	e->r.netns = sock_netns(sk);
+	e->r.skb = argument(ctx, probe, ROLE_SKB);
+	fill_addresses(&e->sock, &sk->__sk_common);
+	fill_sock(&e->sock, sk);
+	e->r.parts = PART_SOCK;
+	if (probe == INET_SOCK_SET_STATE) {
+		e->sock.old_state = argument(ctx, probe, ROLE_FIRST);
+		e->sock.new_state = argument(ctx, probe, ROLE_SECOND);
+		e->sock.has_states = true;
+	} else if (probe == TCP_CONG_STATE_SET) {
+		e->sock.ca_state = argument(ctx, probe, ROLE_FIRST);
+	} else if (has_argument(probe, ROLE_FIRST)) {
+		e->r.ret = (__s32)argument(ctx, probe, ROLE_FIRST);
+		e->r.has_ret = true;
+	}
+	submit(e);
+	return 0;
+}
+
+/* Whether a filter is set that no neighbour can pass. */
+static __always_inline bool filters_exclude_neighbours(void)
+{
+	return has_port_filter() || has_address_filter() || filter.l4.n || filter.ethertype.n ||
+	       filter.pid.n || filter.len.n || filter.tcp_flags;
+}
+
+/*
+ * A neighbour entry: its address stands for daddr, its NUD state for new_state.
+ * neigh_create comes before the entry has its device and key; they are
+ * arguments of their own there.
+ */
+static __always_inline int on_neigh(__u64 *ctx, enum probe probe)
+{
+	struct neighbour *n = (void *)argument(ctx, probe, ROLE_NEIGH);
+	const void *key = (void *)argument(ctx, probe, ROLE_LOCATION);
+	struct net_device *dev = (void *)argument(ctx, probe, ROLE_DEV);
+	struct sock_record *e;
+
+	if (silent() || !n)
+		return 0;
+	if (!has_argument(probe, ROLE_DEV))
+		dev = n->dev;
+	if (!dev)
+		return 0;
+	if (filter.active && (filters_exclude_neighbours() || !on_device(dev) ||
+			      !in_numbers(&filter.netns, dev->nd_net.net->ns.inum)))
+		return 0;
+	e = begin(probe, sizeof(*e), bpf_ktime_get_ns());
+	if (!e)
+		return 0;
+	fill_task(&e->r, ctx);
+	clear_skb(&e->r);
+	__builtin_memset(&e->sock, 0, sizeof(e->sock));
+	fill_device(&e->r, dev);
+	e->sock.family = n->tbl->family;
+	if (!has_argument(probe, ROLE_LOCATION))
+		key = n->primary_key;
+	bpf_probe_read_kernel(e->sock.daddr, e->sock.family == AF_INET6 ? 16 : 4, key);
+	e->sock.old_state = n->nud_state;
+	e->sock.new_state = n->nud_state;
+	e->sock.has_states = true;
+	if (probe == NEIGH_UPDATE)
+		e->sock.new_state = argument(ctx, probe, ROLE_FIRST);
+	e->r.parts = PART_SOCK;
+	submit(e);
+	return 0;
+}
+
+SEC("tp_btf/net_dev_queue")
+int on_net_dev_queue(__u64 *ctx)
+{
+	return on_packet(ctx, NET_DEV_QUEUE, STAGE_QUEUED);
+}
+
+SEC("tp_btf/net_dev_start_xmit")
+int on_net_dev_start_xmit(__u64 *ctx)
+{
+	return on_packet(ctx, NET_DEV_START_XMIT, STAGE_QUEUED);
+}
+
+/* The driver owns the skb now and may have freed it: only its address is safe. */
+SEC("tp_btf/net_dev_xmit")
+int on_net_dev_xmit(__u64 *ctx)
+{
+	__u64 key = argument(ctx, NET_DEV_XMIT, ROLE_SKB);
+	struct net_device *dev = (void *)argument(ctx, NET_DEV_XMIT, ROLE_DEV);
+	struct bare_record *e;
+	struct track *t;
+
+	if (silent() || !key)
+		return 0;
+	if (filter.active) {
+		t = bpf_map_lookup_elem(&tracked, &key);
+		if (!t)
+			return 0;
+		if (t->stage == STAGE_QUEUED)
+			t->stage = STAGE_SENT;
+	}
+	e = begin(NET_DEV_XMIT, sizeof(*e), bpf_ktime_get_ns());
+	if (!e)
+		return 0;
+	fill_task(&e->r, ctx);
+	clear_skb(&e->r);
+	e->r.skb = key;
+	e->r.ret = (__s32)argument(ctx, NET_DEV_XMIT, ROLE_FIRST);
+	e->r.has_ret = true;
+	e->r.len = argument(ctx, NET_DEV_XMIT, ROLE_SECOND);
+	fill_device(&e->r, dev);
+	submit(e);
+	return 0;
+}
+
+SEC("tp_btf/netif_rx")
+int on_netif_rx(__u64 *ctx)
+{
+	return on_packet(ctx, NETIF_RX, STAGE_DRIVER);
+}
+
+SEC("tp_btf/netif_rx_entry")
+int on_netif_rx_entry(__u64 *ctx)
+{
+	return on_packet(ctx, NETIF_RX_ENTRY, STAGE_DRIVER);
+}
+
+SEC("tp_btf/netif_receive_skb")
+int on_netif_receive_skb(__u64 *ctx)
+{
+	return on_packet(ctx, NETIF_RECEIVE_SKB, STAGE_STACK);
+}
+
+SEC("tp_btf/netif_receive_skb_entry")
+int on_netif_receive_skb_entry(__u64 *ctx)
+{
+	return on_packet(ctx, NETIF_RECEIVE_SKB_ENTRY, STAGE_DRIVER);
+}
+
+SEC("tp_btf/netif_receive_skb_list_entry")
+int on_netif_receive_skb_list_entry(__u64 *ctx)
+{
+	return on_packet(ctx, NETIF_RECEIVE_SKB_LIST_ENTRY, STAGE_DRIVER);
+}
+
+SEC("tp_btf/napi_gro_receive_entry")
+int on_napi_gro_receive_entry(__u64 *ctx)
+{
+	return on_packet(ctx, NAPI_GRO_RECEIVE_ENTRY, STAGE_DRIVER);
+}
+
+SEC("tp_btf/napi_gro_frags_entry")
+int on_napi_gro_frags_entry(__u64 *ctx)
+{
+	return on_packet(ctx, NAPI_GRO_FRAGS_ENTRY, STAGE_DRIVER);
+}
+
+/* A drop, or what the kernel calls one: the analyzer knows the difference. */
+SEC("tp_btf/kfree_skb")
+int on_kfree_skb(__u64 *ctx)
+{
+	struct sk_buff *skb = (void *)argument(ctx, KFREE_SKB, ROLE_SKB);
+	__u64 key = (__u64)skb;
+	struct full_record *e;
+	struct packet p;
+
+	if (silent() || !skb)
+		return 0;
+	read_packet(&p, ctx, skb, false);
+	if (filter.active) {
+		if (!bpf_map_lookup_elem(&tracked, &key) && !match_packet(&p))
+			return 0;
+		bpf_map_delete_elem(&tracked, &key);
+	}
+	e = begin_full(ctx, KFREE_SKB);
+	if (!e)
+		return 0;
+	fill_full_packet(e, &p);
+	e->r.parts &= ~PART_SOCK;
+	e->free.location = argument(ctx, KFREE_SKB, ROLE_LOCATION);
+	e->free.reason = argument(ctx, KFREE_SKB, ROLE_REASON);
+	e->free.has_reason = has_argument(KFREE_SKB, ROLE_REASON);
+	submit(e);
+	return 0;
+}
+
+SEC("tp_btf/consume_skb")
+int on_consume_skb(__u64 *ctx)
+{
+	struct sk_buff *skb = (void *)argument(ctx, CONSUME_SKB, ROLE_SKB);
+	__u64 ts = bpf_ktime_get_ns(), key = (__u64)skb;
+	struct free_record *e;
+
+	if (silent() || !skb || !is_followed(key))
+		return 0;
+	if (filter.active)
+		bpf_map_delete_elem(&tracked, &key);
+	e = begin(CONSUME_SKB, sizeof(*e), ts);
+	if (!e)
+		return 0;
+	fill_task(&e->r, ctx);
+	clear_skb(&e->r);
+	fill_skb(&e->r, skb);
+	__builtin_memset(&e->free, 0, sizeof(e->free));
+	e->free.location = argument(ctx, CONSUME_SKB, ROLE_LOCATION);
+	e->r.parts = PART_FREE;
+	submit(e);
+	return 0;
+}
+
+SEC("tp_btf/skb_copy_datagram_iovec")
+int on_skb_copy_datagram_iovec(__u64 *ctx)
+{
+	return on_bare_packet(ctx, SKB_COPY_DATAGRAM_IOVEC, ROLE_FIRST);
+}
+
+SEC("tp_btf/sk_data_ready")
+int on_sk_data_ready(__u64 *ctx)
+{
+	return on_sock(ctx, SK_DATA_READY);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int on_inet_sock_set_state(__u64 *ctx)
+{
+	return on_sock(ctx, INET_SOCK_SET_STATE);
+}
+
+SEC("tp_btf/sock_rcvqueue_full")
+int on_sock_rcvqueue_full(__u64 *ctx)
+{
+	return on_sock(ctx, SOCK_RCVQUEUE_FULL);
+}
+
+SEC("tp_btf/sock_exceed_buf_limit")
+int on_sock_exceed_buf_limit(__u64 *ctx)
+{
+	return on_sock(ctx, SOCK_EXCEED_BUF_LIMIT);
+}
+
+SEC("tp_btf/tcp_receive_reset")
+int on_tcp_receive_reset(__u64 *ctx)
+{
+	return on_sock(ctx, TCP_RECEIVE_RESET);
+}
+
+SEC("tp_btf/tcp_destroy_sock")
+int on_tcp_destroy_sock(__u64 *ctx)
+{
+	return on_sock(ctx, TCP_DESTROY_SOCK);
+}
+
+SEC("tp_btf/tcp_probe")
+int on_tcp_probe(__u64 *ctx)
+{
+	return on_sock(ctx, TCP_PROBE);
+}
+
+SEC("tp_btf/tcp_cong_state_set")
+int on_tcp_cong_state_set(__u64 *ctx)
+{
+	return on_sock(ctx, TCP_CONG_STATE_SET);
+}
+
+/* The segment waits in the retransmission queue without headers: its control block has them. */
+SEC("tp_btf/tcp_retransmit_skb")
+int on_tcp_retransmit_skb(__u64 *ctx)
+{
+	struct sk_buff *skb = (void *)argument(ctx, TCP_RETRANSMIT_SKB, ROLE_SKB);
+	struct sock *sk = (void *)argument(ctx, TCP_RETRANSMIT_SKB, ROLE_SK);
+	struct full_record *e;
+	struct tcp_skb_cb *cb;
+
+	if (silent() || !sk || !skb || !passes_sock(ctx, sk))
+		return 0;
+	e = begin_full(ctx, TCP_RETRANSMIT_SKB);
+	if (!e)
+		return 0;
+	fill_full_sock(e, sk);
+	e->r.skb = (__u64)skb;
+	e->r.len = skb->len;
+	cb = (void *)skb->cb;
+	e->sock.seq = BPF_CORE_READ(cb, seq);
+	e->sock.tcp_flags = BPF_CORE_READ(cb, tcp_flags);
+	e->sock.has_seq = true;
+	e->r.ret = (__s32)argument(ctx, TCP_RETRANSMIT_SKB, ROLE_FIRST);
+	e->r.has_ret = has_argument(TCP_RETRANSMIT_SKB, ROLE_FIRST);
+	submit(e);
+	return 0;
+}
+
+/* The request socket carries the addresses; its listener may have none. */
+SEC("tp_btf/tcp_retransmit_synack")
+int on_tcp_retransmit_synack(__u64 *ctx)
+{
+	struct sock *sk = (void *)argument(ctx, TCP_RETRANSMIT_SYNACK, ROLE_SK);
+	struct request_sock *req = (void *)argument(ctx, TCP_RETRANSMIT_SYNACK, ROLE_REQUEST);
+	struct full_record *e;
+	struct sock_part s = {};
+
+	if (silent() || !sk || !req)
+		return 0;
+	fill_addresses(&s, &req->__req_common);
+	s.protocol = IPPROTO_TCP;
+	if (filter.active && !match_socket(ctx, &s, sock_netns(sk)))
+		return 0;
+	e = begin_full(ctx, TCP_RETRANSMIT_SYNACK);
+	if (!e)
+		return 0;
+	e->r.sk = (__u64)sk;
+	e->r.netns = sock_netns(sk);
+	fill_sock(&e->sock, sk);
+	fill_addresses(&e->sock, &req->__req_common);
+	submit(e);
+	return 0;
+}
+
+static __always_inline void fill_reset(struct full_record *e, __u64 *ctx)
+{
+	e->free.reason = argument(ctx, TCP_SEND_RESET, ROLE_REASON);
+	e->free.has_reason = has_argument(TCP_SEND_RESET, ROLE_REASON);
+}
+
+/* A packet is answered with RST; its socket may be gone, or never have been. */
+static __always_inline int on_reset_of_packet(__u64 *ctx, struct sk_buff *skb, struct sock *sk)
+{
+	struct full_record *e;
+	struct packet p;
+
+	read_packet(&p, ctx, skb, false);
+	if (filter.active && !is_followed((__u64)skb) && !match_packet(&p))
+		return 0;
+	e = begin_full(ctx, TCP_SEND_RESET);
+	if (!e)
+		return 0;
+	fill_full_packet(e, &p);
+	if (sk)
+		fill_full_sock(e, sk);
+	fill_reset(e, ctx);
+	submit(e);
+	return 0;
+}
+
+/* The local side ends the connection with RST. */
+static __always_inline int on_reset_by_sock(__u64 *ctx, struct sock *sk)
+{
+	struct full_record *e;
+
+	if (!passes_sock(ctx, sk))
+		return 0;
+	e = begin_full(ctx, TCP_SEND_RESET);
+	if (!e)
+		return 0;
+	fill_full_sock(e, sk);
+	fill_reset(e, ctx);
+	submit(e);
+	return 0;
+}
+
+SEC("tp_btf/tcp_send_reset")
+int on_tcp_send_reset(__u64 *ctx)
+{
+	struct sk_buff *skb = (void *)argument(ctx, TCP_SEND_RESET, ROLE_SKB);
+	struct sock *sk = (void *)argument(ctx, TCP_SEND_RESET, ROLE_SK);
+
+	if (silent())
+		return 0;
+	if (skb)
+		return on_reset_of_packet(ctx, skb, sk);
+	if (sk)
+		return on_reset_by_sock(ctx, sk);
+	return 0;
+}
+
+SEC("tp_btf/tcp_bad_csum")
+int on_tcp_bad_csum(__u64 *ctx)
+{
+	struct sk_buff *skb = (void *)argument(ctx, TCP_BAD_CSUM, ROLE_SKB);
+	struct full_record *e;
+	struct packet p;
+
+	if (silent() || !skb)
+		return 0;
+	read_packet(&p, ctx, skb, false);
+	if (filter.active && !is_followed((__u64)skb) && !match_packet(&p))
+		return 0;
+	e = begin_full(ctx, TCP_BAD_CSUM);
+	if (!e)
+		return 0;
+	fill_full_packet(e, &p);
+	submit(e);
+	return 0;
+}
+
+/* The packet is the one that the ICMP error is about. */
+SEC("tp_btf/icmp_send")
+int on_icmp_send(__u64 *ctx)
+{
+	struct sk_buff *skb = (void *)argument(ctx, ICMP_SEND, ROLE_SKB);
+	struct full_record *e;
+	struct packet p;
+
+	if (silent() || !skb)
+		return 0;
+	read_packet(&p, ctx, skb, false);
+	if (filter.active && !is_followed((__u64)skb) && !match_packet(&p))
+		return 0;
+	e = begin_full(ctx, ICMP_SEND);
+	if (!e)
+		return 0;
+	fill_full_packet(e, &p);
+	e->free.icmp_type = argument(ctx, ICMP_SEND, ROLE_FIRST);
+	e->free.icmp_code = argument(ctx, ICMP_SEND, ROLE_SECOND);
+	submit(e);
+	return 0;
+}
+
+SEC("tp_btf/neigh_create")
+int on_neigh_create(__u64 *ctx)
+{
+	return on_neigh(ctx, NEIGH_CREATE);
+}
+
+SEC("tp_btf/neigh_update")
+int on_neigh_update(__u64 *ctx)
+{
+	return on_neigh(ctx, NEIGH_UPDATE);
+}
+
+SEC("tp_btf/neigh_update_done")
+int on_neigh_update_done(__u64 *ctx)
+{
+	return on_neigh(ctx, NEIGH_UPDATE_DONE);
+}
+
+SEC("tp_btf/neigh_timer_handler")
+int on_neigh_timer_handler(__u64 *ctx)
+{
+	return on_neigh(ctx, NEIGH_TIMER_HANDLER);
+}
+
+SEC("tp_btf/neigh_event_send_done")
+int on_neigh_event_send_done(__u64 *ctx)
+{
+	return on_neigh(ctx, NEIGH_EVENT_SEND_DONE);
+}
+
+SEC("tp_btf/neigh_event_send_dead")
+int on_neigh_event_send_dead(__u64 *ctx)
+{
+	return on_neigh(ctx, NEIGH_EVENT_SEND_DEAD);
+}
+
+SEC("tp_btf/neigh_cleanup_and_release")
+int on_neigh_cleanup_and_release(__u64 *ctx)
+{
+	return on_neigh(ctx, NEIGH_CLEANUP_AND_RELEASE);
+}

@@ -1,0 +1,190 @@
+//! The command line: types only. Values are checked here, so that nothing later meets a wrong one.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::filter::{DeviceName, Flags, NetNs, Prefix, Protocol, Range};
+
+/// Examples that stand before the flags in `--help`.
+const EXAMPLES: &str = "\
+EXAMPLES:
+  ntrec capture -o host1.ntc                          everything, until Ctrl-C
+  ntrec capture -o host1.ntc --duration 30s           for half a minute
+  ntrec capture -o host1.ntc --addr 10.0.0.0/8 --port 443
+  ntrec capture -o host1.ntc --netns web --proto udp  one namespace's UDP
+
+Then, anywhere: ntana diag host1.ntc";
+
+/// Records what the kernel does with each packet.
+#[derive(Debug, Parser)]
+#[command(name = "ntrec", version, about, before_long_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Record into a capture file until stopped
+    #[command(before_long_help = EXAMPLES)]
+    Capture(Box<Capture>),
+}
+
+/// `ntrec capture`.
+#[derive(Debug, Args)]
+pub struct Capture {
+    /// The capture file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Overwrite an existing file
+    #[arg(long)]
+    pub force: bool,
+    /// What to record.
+    #[command(flatten)]
+    pub subject: Subject,
+    /// Which packets.
+    #[command(flatten)]
+    pub filter: Filter,
+    /// When to stop.
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
+/// Which probes, and what they record.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What to record")]
+pub struct Subject {
+    /// Record only these probes (see `ntana info` for the names)
+    #[arg(long, value_name = "PROBE,...", value_delimiter = ',')]
+    pub probe: Vec<String>,
+    /// Leave these probes out
+    #[arg(long, value_name = "PROBE,...", value_delimiter = ',')]
+    pub no_probe: Vec<String>,
+    /// Record kernel stacks at these probes; `none` for no stacks at all
+    #[arg(long, value_name = "PROBE,...", value_delimiter = ',', default_value = "kfree_skb")]
+    pub stack: Vec<String>,
+}
+
+/// Capture filters. A packet must pass all of them; of several values of one, any. Once it has
+/// passed, it is followed to its end, whatever happens to its headers.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Which packets (all must fit; then each is followed to its end)")]
+pub struct Filter {
+    /// Source or destination address
+    #[arg(long, value_name = "ADDR[/PREFIX],...", value_delimiter = ',')]
+    pub addr: Vec<Prefix>,
+    /// Source address
+    #[arg(long, value_name = "ADDR[/PREFIX],...", value_delimiter = ',')]
+    pub src: Vec<Prefix>,
+    /// Destination address
+    #[arg(long, value_name = "ADDR[/PREFIX],...", value_delimiter = ',')]
+    pub dst: Vec<Prefix>,
+    /// Source or destination port
+    #[arg(long, value_name = "N[-M],...", value_delimiter = ',', value_parser = Range::of_ports)]
+    pub port: Vec<Range>,
+    /// Source port
+    #[arg(long, value_name = "N[-M],...", value_delimiter = ',', value_parser = Range::of_ports)]
+    pub sport: Vec<Range>,
+    /// Destination port
+    #[arg(long, value_name = "N[-M],...", value_delimiter = ',', value_parser = Range::of_ports)]
+    pub dport: Vec<Range>,
+    /// ip, ip6, arp, tcp, udp, icmp, icmp6, sctp, esp, gre, or an IP protocol number
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub proto: Vec<Protocol>,
+    /// Device that the packet is on
+    #[arg(long, value_name = "DEV,...", value_delimiter = ',')]
+    pub dev: Vec<DeviceName>,
+    /// Network namespace: a name under /run/netns, a path, or an inode
+    #[arg(long, value_name = "NETNS,...", value_delimiter = ',')]
+    pub netns: Vec<NetNs>,
+    /// Process that sends the packet, or acts on the socket
+    #[arg(long, value_name = "PID,...", value_delimiter = ',')]
+    pub pid: Vec<u32>,
+    /// Length of the packet at the probe, bytes
+    #[arg(long, value_name = "N[-M],...", value_delimiter = ',')]
+    pub len: Vec<Range>,
+    /// TCP segments with any of these flags: letters of FSRPAUEC
+    #[arg(long, value_name = "FLAGS")]
+    pub tcp_flags: Option<Flags>,
+}
+
+/// Limits of the recording.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub struct Limits {
+    /// Stop after this time: 30s, 5m, 500ms
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub duration: Option<Duration>,
+    /// Stop after this many events
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_events: Option<u64>,
+    /// Stop when the file has this size: 100M, 2G
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub max_size: Option<u64>,
+    /// Memory for events that are not read yet
+    #[arg(long, value_name = "BYTES", value_parser = parse_size, default_value = "32M")]
+    pub buffer_size: u64,
+    /// Write to the disk itself each second, so that a power cut loses at most that
+    #[arg(long)]
+    pub durable: bool,
+}
+
+/// Splits `30s` into the number and its unit.
+fn split_unit(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    text.split_at(end)
+}
+
+/// Parses a time such as `30s`; a bare number is seconds.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = split_unit(text);
+    let scale = match unit {
+        "" | "s" => 1.0,
+        "ms" => 1e-3,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        "d" => 86400.0,
+        _ => return Err(format!("unknown unit '{unit}': use ms, s, m, h or d")),
+    };
+    let seconds =
+        number.parse::<f64>().map_err(|_| "a time is a number and a unit, such as 30s".to_owned())?;
+    let time = Duration::try_from_secs_f64(seconds * scale).map_err(|e| e.to_string())?;
+    if time.is_zero() { Err("a time must be longer than nothing".to_owned()) } else { Ok(time) }
+}
+
+/// Parses a size such as `64M`, in powers of 1024.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let (number, unit) = split_unit(text);
+    let shift = match unit.trim_end_matches("iB").trim_end_matches('B') {
+        "" => 0,
+        "k" | "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        _ => return Err(format!("unknown unit '{unit}': use K, M or G")),
+    };
+    let number: u64 =
+        number.parse().map_err(|_| "a size is a whole number and a unit, such as 64M".to_owned())?;
+    let size = number.checked_mul(1 << shift).ok_or("too large")?;
+    if size == 0 { Err("a size must be more than nothing".to_owned()) } else { Ok(size) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_have_units() {
+        assert_eq!(parse_duration("1.5m"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("10"), Ok(Duration::from_secs(10)));
+        assert!(parse_duration("10 parsecs").is_err());
+        assert!(parse_duration("0s").is_err());
+        assert_eq!(parse_size("64M"), Ok(64 << 20));
+        assert_eq!(parse_size("2GiB"), Ok(2 << 30));
+        assert!(parse_size("many").is_err());
+        assert!(parse_size("99999999999999G").is_err());
+    }
+}

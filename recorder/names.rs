@@ -1,0 +1,173 @@
+//! Keys of the texts that return on every row, so that no row looks a text up.
+
+use ntc::Rows;
+use rustc_hash::FxHashMap;
+
+use crate::probes::{TRACEPOINTS, Tracepoint};
+use crate::wire;
+
+/// Names of tasks and devices remembered.
+const MOST: usize = 16_384;
+
+/// The keys, which are valid as long as the dictionaries live.
+#[derive(Default)]
+pub struct Names {
+    /// Keys in `kind` and `probe`, by probe.
+    probes: Vec<(i32, i32)>,
+    /// Keys in `ctx`: task, softirq.
+    contexts: Option<(i32, i32)>,
+    /// Keys in `comm`.
+    comms: Short,
+    /// Keys in `dev`.
+    devs: Short,
+    /// Keys in `protocol`, by ethertype.
+    protocols: FxHashMap<u16, i32>,
+    /// Keys in `l4`, by IP protocol.
+    l4: FxHashMap<u8, i32>,
+    /// Keys in `tcp_flags`, by the flags byte.
+    flags: FxHashMap<u8, i32>,
+    /// The dictionaries' generation.
+    generation: u64,
+    /// Counts the batches, from 1.
+    batch: u64,
+}
+
+/// Keys of the kernel's short names.
+#[derive(Default)]
+struct Short {
+    /// The last name and its key: the next event's is the same as a rule.
+    last: Option<([i8; 16], i32)>,
+    /// All names.
+    known: FxHashMap<[i8; 16], i32>,
+}
+
+impl Short {
+    /// The key of a name; a new one is interned.
+    fn key(&mut self, name: &[i8; 16], intern: impl FnOnce(&str) -> i32) -> i32 {
+        if let Some((last, key)) = self.last
+            && last == *name
+        {
+            return key;
+        }
+        let key = *self.known.entry(*name).or_insert_with(|| intern(&wire::name(name)));
+        self.last = Some((*name, key));
+        key
+    }
+}
+
+impl Names {
+    /// The number of the current batch, never 0.
+    pub fn batch(&self) -> u64 {
+        self.batch + 1
+    }
+
+    /// A batch has ended; forgets the keys if the dictionaries were emptied.
+    pub fn next_batch(&mut self, generation: u64) {
+        let batch = self.batch + 1;
+        if generation != self.generation || self.comms.known.len() > MOST || self.devs.known.len() > MOST {
+            *self = Self::default();
+        }
+        (self.generation, self.batch) = (generation, batch);
+    }
+
+    /// Sets `kind` and `probe`.
+    pub fn put_probe(&mut self, rows: &mut Rows, row: usize, tracepoint: &Tracepoint) {
+        if self.probes.is_empty() {
+            let keys = TRACEPOINTS.iter().map(|t| (rows.kind.intern(t.kind), rows.probe.intern(t.name)));
+            self.probes = keys.collect();
+        }
+        if let Some((kind, probe)) = self.probes.get(tracepoint.id.0 as usize) {
+            rows.kind.put(row, *kind);
+            rows.probe.put(row, *probe);
+        }
+    }
+
+    /// Sets `ctx`.
+    pub fn put_ctx(&mut self, rows: &mut Rows, row: usize, in_task: bool) {
+        let keys = self.contexts.get_or_insert_with(|| (rows.ctx.intern("task"), rows.ctx.intern("softirq")));
+        rows.ctx.put(row, if in_task { keys.0 } else { keys.1 });
+    }
+
+    /// Sets `comm`.
+    pub fn put_comm(&mut self, rows: &mut Rows, row: usize, comm: &[i8; 16]) {
+        let key = self.comms.key(comm, |name| rows.comm.intern(name));
+        rows.comm.put(row, key);
+    }
+
+    /// Sets `dev`.
+    pub fn put_dev(&mut self, rows: &mut Rows, row: usize, dev: &[i8; 16]) {
+        let key = self.devs.key(dev, |name| rows.dev.intern(name));
+        rows.dev.put(row, key);
+    }
+
+    /// Sets `protocol` from an ethertype.
+    pub fn put_protocol(&mut self, rows: &mut Rows, row: usize, ethertype: u16) {
+        if ethertype == 0 {
+            return;
+        }
+        let key =
+            self.protocols.entry(ethertype).or_insert_with(|| rows.protocol.intern(&protocol(ethertype)));
+        rows.protocol.put(row, *key);
+    }
+
+    /// The key of an IP protocol in `l4`.
+    pub fn l4(&mut self, rows: &mut Rows, number: u8) -> i32 {
+        *self.l4.entry(number).or_insert_with(|| rows.l4.intern(&ip_protocol(number)))
+    }
+
+    /// The key of TCP flags in `tcp_flags`.
+    pub fn flags(&mut self, rows: &mut Rows, flags: u8) -> i32 {
+        *self.flags.entry(flags).or_insert_with(|| rows.tcp_flags.intern(&flag_letters(flags)))
+    }
+}
+
+/// The letters of TCP flags that are set, lowest bit first.
+pub fn flag_letters(flags: u8) -> String {
+    "FSRPAUEC"
+        .chars()
+        .enumerate()
+        .filter(|(bit, _)| flags >> bit & 1 != 0)
+        .map(|(_, letter)| letter)
+        .collect()
+}
+
+/// The name of an ethertype, as pcap-filter has it.
+fn protocol(ethertype: u16) -> String {
+    match ethertype {
+        0x0800 => "ip".to_owned(),
+        0x86dd => "ip6".to_owned(),
+        0x0806 => "arp".to_owned(),
+        0x8100 => "vlan".to_owned(),
+        0x88cc => "lldp".to_owned(),
+        other => format!("{other:#06x}"),
+    }
+}
+
+/// The name of an IP protocol, as pcap-filter has it.
+fn ip_protocol(number: u8) -> String {
+    match number {
+        1 => "icmp".to_owned(),
+        2 => "igmp".to_owned(),
+        6 => "tcp".to_owned(),
+        17 => "udp".to_owned(),
+        47 => "gre".to_owned(),
+        50 => "esp".to_owned(),
+        51 => "ah".to_owned(),
+        58 => "icmp6".to_owned(),
+        132 => "sctp".to_owned(),
+        136 => "udplite".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_letters_in_the_order_of_their_bits() {
+        assert_eq!(flag_letters(0x12), "SA");
+        assert_eq!(flag_letters(0), "");
+        assert_eq!(flag_letters(0xff), "FSRPAUEC");
+    }
+}

@@ -1,0 +1,115 @@
+//! Bytes of the ring buffer -> a record and its parts. The layout comes from `bpf/event.h` by way of BTF.
+
+use std::mem::size_of;
+
+use crate::bpf::types::{free_part, part, record, sock_part};
+
+/// Room for a header and a stack, as `bpf/event.h` lays them out.
+const HEADER_SHORT: usize = 64;
+/// See [`HEADER_SHORT`].
+const HEADER_LONG: usize = 128;
+
+const _: () = assert!(size_of::<record>() == 136, "struct record changed: update parse()");
+const _: () = assert!(size_of::<free_part>() == 16, "struct free_part changed: update parse()");
+const _: () = assert!(size_of::<sock_part>() == 128, "struct sock_part changed: update parse()");
+
+/// One event as a hook recorded it.
+pub struct Wire<'a> {
+    /// The fixed part.
+    pub record: record,
+    /// Why and where a packet ended.
+    pub free: Option<free_part>,
+    /// The socket or neighbour.
+    pub sock: Option<sock_part>,
+    /// Bytes from the network header on.
+    pub header: &'a [u8],
+    /// Addresses of the kernel stack, innermost first, eight bytes each.
+    pub stack: &'a [u8],
+}
+
+/// Plain integers without padding, for which any bytes are a value.
+trait Plain: Copy {}
+impl Plain for record {}
+impl Plain for free_part {}
+impl Plain for sock_part {}
+
+/// Reads a value off the front of `input`.
+fn take<T: Plain>(input: &mut &[u8]) -> Option<T> {
+    let (head, rest) = input.split_at_checked(size_of::<T>())?;
+    *input = rest;
+    // SAFETY: `head` has the size of T, and T is made of integers only, so every bit pattern is valid.
+    Some(unsafe { head.as_ptr().cast::<T>().read_unaligned() })
+}
+
+/// Takes `room` bytes off the front of `input` and returns the first `valid` of them.
+fn take_bytes<'a>(input: &mut &'a [u8], room: usize, valid: usize) -> Option<&'a [u8]> {
+    let (head, rest) = input.split_at_checked(room)?;
+    *input = rest;
+    head.get(..valid)
+}
+
+/// When the event happened, without parsing the rest.
+pub fn timestamp(bytes: &[u8]) -> u64 {
+    bytes.first_chunk().map_or(0, |head| u64::from_ne_bytes(*head))
+}
+
+/// Takes a record apart; `None` if it is not one of ours.
+///
+/// The record of rare hooks has room for every part, present or not, in the order of [`part`].
+pub fn parse(mut bytes: &[u8]) -> Option<Wire<'_>> {
+    let record: record = take(&mut bytes)?;
+    let has = |p: part| u32::from(record.parts) & p.0 != 0;
+    let full = bytes.len() > HEADER_LONG + size_of::<sock_part>();
+    let free = if full || has(part::PART_FREE) { Some(take(&mut bytes)?) } else { None };
+    let sock = if full || has(part::PART_SOCK) { Some(take(&mut bytes)?) } else { None };
+    let valid = usize::from(record.header_len);
+    let header = if has(part::PART_HEADER_LONG) {
+        take_bytes(&mut bytes, HEADER_LONG, valid)?
+    } else if has(part::PART_HEADER_SHORT) {
+        take_bytes(&mut bytes, HEADER_SHORT, valid)?
+    } else {
+        &[]
+    };
+    let stack = bytes.get(..usize::from(record.frames) * 8).unwrap_or_default();
+    Some(Wire {
+        free: free.filter(|_| has(part::PART_FREE)),
+        sock: sock.filter(|_| has(part::PART_SOCK)),
+        header,
+        stack,
+        record,
+    })
+}
+
+/// A NUL-terminated name of the kernel; bytes that are not UTF-8 become `?`.
+pub fn name(bytes: &[i8; 16]) -> String {
+    let text = bytes.iter().take_while(|&&b| b != 0).map(|&b| b as u8);
+    text.map(|b| if b.is_ascii_graphic() || b == b' ' { b as char } else { '?' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_cut_short_is_refused() {
+        assert!(parse(&[0; 135]).is_none());
+        assert!(parse(&[0; 136]).is_some());
+    }
+
+    #[test]
+    fn parts_are_found_in_order() {
+        let mut bytes = vec![0_u8; 136 + 16];
+        bytes[128] = part::PART_FREE.0 as u8;
+        bytes[136] = 7;
+        let wire = parse(&bytes).unwrap();
+        assert_eq!(wire.free.unwrap().location, 7);
+        assert!(wire.sock.is_none() && wire.header.is_empty() && wire.stack.is_empty());
+    }
+
+    #[test]
+    fn names_end_at_the_nul_and_hold_no_control_characters() {
+        let mut bytes = [0_i8; 16];
+        bytes[..4].copy_from_slice(&[b'e' as i8, 27, b't' as i8, b'0' as i8]);
+        assert_eq!(name(&bytes), "e?t0");
+    }
+}
