@@ -1,0 +1,75 @@
+//! Captures of real kernels against their expected reports.
+//!
+//! `UPDATE=1` rewrites the reports; their diffs are reviewed like code.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+
+/// The folder of the captures.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures")
+}
+
+/// Names of the captures in the folder, without `.ntc`.
+fn captures() -> BTreeSet<String> {
+    let entries = fs::read_dir(folder()).unwrap().map(|e| e.unwrap().path());
+    let captures = entries.filter(|p| p.extension().is_some_and(|e| e == "ntc"));
+    captures.map(|p| p.file_stem().unwrap().to_str().unwrap().to_owned()).collect()
+}
+
+/// What `ntana diag` says of a capture, in UTC so that it is the same everywhere.
+fn report(capture: &str, format: &str) -> String {
+    let mut ntana = Command::cargo_bin("ntana").unwrap();
+    ntana
+        .current_dir(folder())
+        .args(["diag", "--time", "utc", "--format", format])
+        .arg(format!("{capture}.ntc"));
+    String::from_utf8(ntana.assert().success().get_output().stdout.clone()).unwrap()
+}
+
+/// Compares a report with the expected one, or rewrites it.
+fn check(capture: &str, format: &str, extension: &str) -> Option<String> {
+    let path = folder().join(format!("{capture}.{extension}"));
+    let found = report(capture, format);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, &found).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    (found != expected).then(|| format!("{}:\n--- expected\n{expected}\n--- found\n{found}", path.display()))
+}
+
+#[test]
+fn every_capture_gives_its_expected_report() {
+    let all = captures();
+    assert!(all.len() >= 10, "fixtures are missing: {all:?}");
+    let wrong = all.iter().flat_map(|c| [check(c, "text", "txt"), check(c, "json", "json")]).flatten();
+    let wrong: Vec<String> = wrong.collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_list_in_the_readme_is_the_folder() {
+    let readme = fs::read_to_string(folder().join("README.md")).unwrap();
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(".ntc`"));
+    let listed: BTreeSet<String> = rows.map(|(name, _)| name.to_owned()).collect();
+    assert_eq!(listed, captures());
+    let reports = fs::read_dir(folder()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let orphans: Vec<String> = reports
+        .filter(|name| {
+            let stem = name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem);
+            name != "README.md" && !listed.contains(stem)
+        })
+        .collect();
+    assert!(orphans.is_empty(), "without a capture: {orphans:?}");
+}
+
+#[test]
+fn every_capture_is_small() {
+    for capture in captures() {
+        let size = fs::metadata(folder().join(format!("{capture}.ntc"))).unwrap().len();
+        assert!(size < 100 << 10, "{capture}.ntc has {size} bytes");
+    }
+}

@@ -1,0 +1,25 @@
+//! The recorder as a whole program on the live kernel: real traffic between namespaces, real captures.
+//!
+//! Tests need root and BPF, so their paths contain `root`; elsewhere they say why they were skipped. With
+//! `CI=true` a skip is a failure.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod recorder;
+mod rows;
+mod support;
+
+/// Everything here needs root and a kernel with BPF.
+mod root {
+    mod context;
+    mod crash;
+    mod diag;
+    mod disk;
+    mod errors;
+    mod filters;
+    mod follow;
+    mod hooks;
+    mod loss;
+    mod output;
+    mod stops;
+}

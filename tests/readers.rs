@@ -1,0 +1,63 @@
+//! A closed capture is plain Parquet: `DuckDB`, Polars and pyarrow read it and agree with `ntana`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+/// The repository.
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs a command and returns what it printed; its errors are the test's.
+fn output(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A virtual environment of the test's own, with the libraries in it; made once.
+fn python() -> PathBuf {
+    let folder = root().join("target/readers");
+    let python = folder.join("bin/python");
+    if !folder.join("complete").exists() {
+        output(Command::new("python3").args(["-m", "venv"]).arg(&folder));
+        let packages = ["pyarrow", "duckdb", "polars", "pytz"];
+        output(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(packages));
+        std::fs::write(folder.join("complete"), "").unwrap();
+    }
+    python
+}
+
+/// What `ntana info` says of a capture.
+fn info(capture: &Path) -> Value {
+    let ntana = Path::new(env!("CARGO_BIN_EXE_ntrec")).with_file_name("ntana");
+    let text = output(Command::new(ntana).args(["info", "--format", "json"]).arg(capture));
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Rows by probe, as one of the libraries counts them; clock and loss rows are of the recorder itself.
+fn rows_by_probe(table: &Value) -> BTreeMap<String, u64> {
+    let events = table.as_array().unwrap().iter().filter(|row| row[0] != "clock" && row[0] != "loss");
+    events.map(|row| (row[1].as_str().unwrap().to_owned(), row[2].as_u64().unwrap())).collect()
+}
+
+#[test]
+fn other_readers_agree_with_ntana() {
+    let python = python();
+    for capture in ["demo", "tcp-closed-port"] {
+        let path = root().join(format!("fixtures/{capture}.ntc"));
+        let text = output(Command::new(&python).arg(root().join("tests/readers.py")).arg(&path));
+        let found: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(found["duckdb"], found["polars"]);
+        assert_eq!(found["duckdb"], found["pyarrow"]);
+        let info = info(&path);
+        let info = &info["captures"][0];
+        assert_eq!(info["head"]["kernel"], found["kernel"], "{info}");
+        let counted = rows_by_probe(&found["duckdb"]);
+        let of_ntana = serde_json::from_value::<BTreeMap<String, u64>>(info["probes"].clone()).unwrap();
+        assert_eq!(counted, of_ntana);
+    }
+}
