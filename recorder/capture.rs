@@ -39,18 +39,16 @@ pub fn run(args: &Capture) -> Result<()> {
     let signals = Signals::register()?;
     let mut storage = [MaybeUninit::uninit(), MaybeUninit::uninit()];
     let mut session = attach::load(&mut storage, args, &mut plan)?;
-    let metadata = describe(args, &enums);
+    let mut metadata = describe(args, &enums);
     check_devices(args, &metadata)?;
     let options = Options { durable: args.limits.durable, ..Options::default() };
+    // Attached before the file is touched: a start that fails leaves an old file as it was.
+    session.attach(&mut plan)?;
+    metadata.probes = plan.iter().map(Probe::describe).collect();
     let writer = Writer::create(&args.output, metadata.clone(), options, args.force)?;
-    if let Err(error) = session.attach(&mut plan) {
-        drop(writer);
-        remove_output(args);
-        return Err(error);
-    }
     let table = Table::new(enums, &metadata.interfaces);
     privileges::give_up();
-    let recording = Recording::new(args, metadata, &plan, table);
+    let recording = Recording::new(args, metadata, table);
     recording.run(&mut session, Sink::start(writer), &signals)
 }
 
@@ -80,14 +78,6 @@ fn check_devices(args: &Capture, metadata: &Metadata) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Removes the files of a recording that did not begin.
-fn remove_output(args: &Capture) {
-    let mut journal = args.output.clone().into_os_string();
-    journal.push(".journal");
-    let _ = std::fs::remove_file(&args.output);
-    let _ = std::fs::remove_file(journal);
 }
 
 /// The metadata as far as it is known before the first event.
@@ -177,8 +167,7 @@ impl Note {
 
 impl<'a> Recording<'a> {
     /// A recording that begins now.
-    fn new(args: &'a Capture, mut metadata: Metadata, plan: &[Probe], table: Table) -> Self {
-        metadata.probes = plan.iter().map(Probe::describe).collect();
+    fn new(args: &'a Capture, metadata: Metadata, table: Table) -> Self {
         let now = Instant::now();
         Self {
             args,

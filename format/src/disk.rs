@@ -6,9 +6,9 @@ use std::path::Path;
 
 use crate::error::Error;
 
-/// Creates a file; an existing one is an error unless it may be overwritten.
-pub fn create(path: &Path, overwrite: bool) -> Result<File, Error> {
-    let file = options(overwrite).open(path).map_err(|e| match e.kind() {
+/// Creates a file; an existing one is an error.
+pub fn create(path: &Path) -> Result<File, Error> {
+    let file = options().open(path).map_err(|e| match e.kind() {
         io::ErrorKind::AlreadyExists => Error::Exists { path: path.to_owned() },
         _ => Error::io(path, "creating it", e),
     })?;
@@ -17,9 +17,9 @@ pub fn create(path: &Path, overwrite: bool) -> Result<File, Error> {
 }
 
 /// How files are created.
-fn options(overwrite: bool) -> OpenOptions {
+fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(overwrite).create_new(!overwrite);
+    options.read(true).write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options

@@ -23,6 +23,12 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// What is to be overwritten is not a regular file.
+    #[error("{} is not a regular file; choose another name", path.display())]
+    NotAFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// The disk is full: what was accepted is still written, nothing more should be accepted.
     #[error("{}: the disk is full; what was recorded so far stays readable", path.display())]
     DiskFull {

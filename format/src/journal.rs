@@ -40,13 +40,15 @@ impl Journal {
         name.into()
     }
 
-    /// Removes an older journal, or fails where it may not be overwritten.
-    pub fn make_way(capture: &Path, overwrite: bool) -> Result<(), Error> {
+    /// Fails where an older journal stands that may not be overwritten.
+    pub fn check(capture: &Path, overwrite: bool) -> Result<(), Error> {
         let path = Self::path_of(capture);
-        if !overwrite && fs::symlink_metadata(&path).is_ok() {
-            return Err(Error::Exists { path });
-        }
-        remove(&path)
+        if overwrite || fs::symlink_metadata(&path).is_err() { Ok(()) } else { Err(Error::Exists { path }) }
+    }
+
+    /// Removes an older journal.
+    pub fn make_way(capture: &Path) -> Result<(), Error> {
+        remove(&Self::path_of(capture))
     }
 
     /// An empty journal without a file.
@@ -123,11 +125,18 @@ impl Journal {
     }
 }
 
-/// Creates the file and its encoder.
+/// Creates the file and its encoder. If that fails, nothing stays.
 fn create(path: &Path, id: u64, metadata: &Metadata) -> Result<(Log, Group), Error> {
-    let log = Log::begin(disk::create(path, false)?, path, Kind::Journal, id, metadata)?;
-    let group = Group::new(false).map_err(|e| log.failed("preparing to compress", e))?;
-    Ok((log, group))
+    let file = disk::create(path)?;
+    let begin = || {
+        let log = Log::begin(file, path, Kind::Journal, id, metadata)?;
+        let group = Group::new(false).map_err(|e| log.failed("preparing to compress", e))?;
+        Ok((log, group))
+    };
+    begin().inspect_err(|_| {
+        // The first error is the one to tell.
+        let _ = remove(path);
+    })
 }
 
 /// Removes a file if there is one.

@@ -160,6 +160,18 @@ fn a_busy_capture_has_no_journal() {
 }
 
 #[test]
+fn rows_after_a_burst_reach_a_file_within_a_second() {
+    let (_folder, path) = place();
+    let options = Options { reserve: 0, group_rows: 100, ..Options::default() };
+    let mut writer = Writer::create(&path, metadata(), options, false).unwrap();
+    writer.write(&batch(1, 0, 210)).unwrap();
+    assert_eq!(open(snapshot(&path)).rows(), 200);
+    std::thread::sleep(Duration::from_millis(610));
+    writer.tick().unwrap();
+    assert_eq!(open(snapshot(&path)).rows(), 210);
+}
+
+#[test]
 fn repair_makes_a_closed_capture() {
     let (folder, path) = place();
     let mut writer = Writer::create(&path, metadata(), options(250), false).unwrap();
