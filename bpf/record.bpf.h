@@ -204,7 +204,8 @@ static __always_inline void fill_addresses(struct sock_part *s, const struct soc
 	s->family = c->skc_family;
 	s->sport = c->skc_num;
 	if (!s->sport) /* a socket that closes has given its port back */
-		s->sport = __builtin_bswap16(BPF_CORE_READ((const struct inet_sock *)c, inet_sport));
+		s->sport =
+			__builtin_bswap16(BPF_CORE_READ((const struct inet_sock *)c, inet_sport));
 	s->dport = __builtin_bswap16(c->skc_dport);
 	if (s->family == AF_INET6) {
 		bpf_probe_read_kernel(s->saddr, 16, &c->skc_v6_rcv_saddr);

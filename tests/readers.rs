@@ -1,5 +1,7 @@
 //! A closed capture is plain Parquet: `DuckDB`, Polars and pyarrow read it and agree with `ntana`.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -2,6 +2,8 @@
 //!
 //! `UPDATE=1` rewrites the reports; their diffs are reviewed like code.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -231,7 +231,6 @@ impl Writer {
         let ended = if self.is_due() { self.end_group() } else { Ok(()) };
         self.once(ended)?;
         if self.journal.is_due(self.options.journal_age) && !self.full {
-            self.fast = span.rows as usize >= self.group_rows() && self.age() < self.options.journal_age / 2;
             self.unsynced = self.unsynced.or(self.journal.since());
             let written = self.journal.put(&self.metadata);
             self.once(written)?;
@@ -281,6 +280,7 @@ impl Writer {
             return Ok(());
         }
         let (bytes, chunks) = self.group.finish().map_err(|e| self.main.failed("compressing", e))?;
+        self.fast = span.rows as usize >= self.group_rows() && self.age() < self.options.journal_age / 2;
         self.unsynced = self.unsynced.or(self.begun.take());
         self.unwritten = Some(Encoded { bytes, chunks, span, first_row });
         self.write_unwritten()?;
