@@ -80,11 +80,6 @@ impl Filter {
         self.range.clone().unwrap_or(0..=u64::MAX)
     }
 
-    /// Whether outcomes are asked for, which only lives have.
-    pub fn has_outcome(&self) -> bool {
-        !self.outcome.is_empty()
-    }
-
     /// Whether an event passes. `flow` is that of its packet, for events that carry no header.
     pub fn event(&self, event: &Event, flow: &Flow) -> bool {
         let own = if event.has_addresses() { &event.flow() } else { flow };

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused something.
-    #[error("{}: {action}: {source}", path.display())]
+    #[error("{}: {action}: {cause}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// What was attempted.
         action: &'static str,
         /// What the operating system answered.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The file to be written is already there.
     #[error("{} already exists; choose another name, or allow it to be overwritten", path.display())]
@@ -121,8 +121,8 @@ pub enum Error {
 
 impl Error {
     /// An error of the operating system.
-    pub(crate) fn io(path: &Path, action: &'static str, source: io::Error) -> Self {
-        Self::Io { path: path.to_owned(), action, source }
+    pub(crate) fn io(path: &Path, action: &'static str, cause: io::Error) -> Self {
+        Self::Io { path: path.to_owned(), action, cause }
     }
 
     /// Whether the capture has to end here because there is no room for more. Everything that was

@@ -85,7 +85,7 @@ pub const COLUMNS: &[Column] = &[
     opt("pid", U32, Dictionary, "process of the current task (in ctx `task` only the packet's own)"),
     opt("tid", U32, Dictionary, "thread of the current task"),
     opt("comm", Text, Dictionary, "name of the current task"),
-    opt("ctx", Text, Dictionary, "task, softirq, hardirq or nmi"),
+    opt("ctx", Text, Dictionary, "task or softirq (interrupts too)"),
     opt("skb", U64, Dictionary, "address of the struct sk_buff"),
     opt("head", U64, Dictionary, "skb->head, the packet's data buffer"),
     opt("sk", U64, Dictionary, "address of the struct sock"),
@@ -162,7 +162,7 @@ pub const COLUMNS: &[Column] = &[
     opt("sndbuf", U32, Dictionary, "sk_sndbuf, bytes"),
     opt("backlog", U32, Dictionary, "sk_ack_backlog of a listener, connections"),
     opt("max_backlog", U32, Dictionary, "sk_max_ack_backlog of a listener, connections"),
-    opt("name", Text, Dictionary, "clock rows: REALTIME, BOOTTIME, TAI, RAW, ADJ_FREQ; neigh rows: table"),
+    opt("name", Text, Dictionary, "clock rows: REALTIME, BOOTTIME, TAI, RAW, ADJ_FREQ"),
     opt("value", I64, Delta, "clock rows: ns (ADJ_FREQ: 2^-16 ppm); loss rows: events lost"),
     opt(
         "span",

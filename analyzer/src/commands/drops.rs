@@ -4,7 +4,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
@@ -80,6 +80,9 @@ struct Answer {
 
 /// Runs the command.
 pub fn run(args: &args::Drops, out: &mut dyn Write) -> Result<ExitCode> {
+    if !args.filter.outcome.is_empty() {
+        bail!("--outcome is about lives, and all of these are dropped: use `ntana trace`");
+    }
     let knowledge = Knowledge::load(&args.input.rules)?;
     match args.input.format {
         Format::Text => text(args, &knowledge, out),
