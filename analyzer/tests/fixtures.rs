@@ -75,3 +75,25 @@ fn every_capture_is_small() {
         assert!(size < 100 << 10, "{capture}.ntc has {size} bytes");
     }
 }
+
+#[test]
+fn every_drop_and_reset_reason_of_the_recorded_kernel_is_known() {
+    let knowledge =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("knowledge/drops.toml")).unwrap();
+    let knowledge: toml::Table = knowledge.parse().unwrap();
+    let names = |table: &str| -> BTreeSet<String> {
+        let rows = knowledge[table].as_array().unwrap().iter();
+        rows.map(|row| row["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let capture = ntc::Capture::open(&folder().join("demo.ntc")).unwrap();
+    for (kernel_enum, table) in [("skb_drop_reason", "reason"), ("sk_rst_reason", "reset")] {
+        let known = names(table);
+        let of_kernel = &capture.metadata().enums[kernel_enum];
+        assert!(of_kernel.len() > 20, "{of_kernel:?}");
+        let unknown: Vec<&String> = of_kernel
+            .values()
+            .filter(|name| *name != "SKB_NOT_DROPPED_YET" && !known.contains(*name))
+            .collect();
+        assert!(unknown.is_empty(), "{table}: {unknown:?}");
+    }
+}
