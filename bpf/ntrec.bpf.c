@@ -108,7 +108,7 @@ static __always_inline int emit_packet(const struct packet *p, enum probe probe,
 		clear_skb(&e->r);
 		fill_skb(&e->r, p->skb);
 		fill_long_header(e->header, &e->r, p);
-		submit(e);
+		submit(&e->r);
 		return 0;
 	}
 	brief = begin(probe, sizeof(*brief), ts);
@@ -120,7 +120,7 @@ static __always_inline int emit_packet(const struct packet *p, enum probe probe,
 	__builtin_memcpy(brief->header, p->header, HEADER_SHORT);
 	brief->r.parts = PART_HEADER_SHORT;
 	brief->r.header_len = p->available < HEADER_SHORT ? p->available : HEADER_SHORT;
-	submit(brief);
+	submit(&brief->r);
 	return 0;
 }
 
@@ -160,7 +160,7 @@ static __always_inline int on_bare_packet(__u64 *ctx, enum probe probe, enum rol
 	e->r.skb = key;
 	e->r.ret = (__s32)argument(ctx, probe, ret);
 	e->r.has_ret = true;
-	submit(e);
+	submit(&e->r);
 	return 0;
 }
 
@@ -237,7 +237,7 @@ static __always_inline int on_sock(__u64 *ctx, enum probe probe)
 		e->r.ret = (__s32)argument(ctx, probe, ROLE_FIRST);
 		e->r.has_ret = true;
 	}
-	submit(e);
+	submit(&e->r);
 	return 0;
 }
 
@@ -286,7 +286,7 @@ static __always_inline int on_neigh(__u64 *ctx, enum probe probe)
 	if (probe == NEIGH_UPDATE)
 		e->sock.new_state = argument(ctx, probe, ROLE_FIRST);
 	e->r.parts = PART_SOCK;
-	submit(e);
+	submit(&e->r);
 	return 0;
 }
 
@@ -330,7 +330,7 @@ int on_net_dev_xmit(__u64 *ctx)
 	e->r.has_ret = true;
 	e->r.len = argument(ctx, NET_DEV_XMIT, ROLE_SECOND);
 	fill_device(&e->r, dev);
-	submit(e);
+	submit(&e->r);
 	return 0;
 }
 
@@ -401,7 +401,7 @@ int on_kfree_skb(__u64 *ctx)
 	e->free.location = argument(ctx, KFREE_SKB, ROLE_LOCATION);
 	e->free.reason = argument(ctx, KFREE_SKB, ROLE_REASON);
 	e->free.has_reason = has_argument(KFREE_SKB, ROLE_REASON);
-	submit(e);
+	submit(&e->r);
 	return 0;
 }
 
@@ -425,7 +425,7 @@ int on_consume_skb(__u64 *ctx)
 	__builtin_memset(&e->free, 0, sizeof(e->free));
 	e->free.location = argument(ctx, CONSUME_SKB, ROLE_LOCATION);
 	e->r.parts = PART_FREE;
-	submit(e);
+	submit(&e->r);
 	return 0;
 }
 
@@ -506,7 +506,7 @@ int on_tcp_retransmit_skb(__u64 *ctx)
 	e->sock.has_seq = true;
 	e->r.ret = (__s32)argument(ctx, TCP_RETRANSMIT_SKB, ROLE_FIRST);
 	e->r.has_ret = has_argument(TCP_RETRANSMIT_SKB, ROLE_FIRST);
-	submit(e);
+	submit(&e->r);
 	return 0;
 }
 
@@ -532,7 +532,7 @@ int on_tcp_retransmit_synack(__u64 *ctx)
 	e->r.netns = sock_netns(sk);
 	fill_sock(&e->sock, sk);
 	fill_addresses(&e->sock, &req->__req_common);
-	submit(e);
+	submit(&e->r);
 	return 0;
 }
 
@@ -558,7 +558,7 @@ static __always_inline int on_reset_of_packet(__u64 *ctx, struct sk_buff *skb, s
 	if (sk)
 		fill_full_sock(e, sk);
 	fill_reset(e, ctx);
-	submit(e);
+	submit(&e->r);
 	return 0;
 }
 
@@ -574,7 +574,7 @@ static __always_inline int on_reset_by_sock(__u64 *ctx, struct sock *sk)
 		return 0;
 	fill_full_sock(e, sk);
 	fill_reset(e, ctx);
-	submit(e);
+	submit(&e->r);
 	return 0;
 }
 
@@ -609,7 +609,7 @@ int on_tcp_bad_csum(__u64 *ctx)
 	if (!e)
 		return 0;
 	fill_full_packet(e, &p);
-	submit(e);
+	submit(&e->r);
 	return 0;
 }
 
@@ -632,7 +632,7 @@ int on_icmp_send(__u64 *ctx)
 	fill_full_packet(e, &p);
 	e->free.icmp_type = argument(ctx, ICMP_SEND, ROLE_FIRST);
 	e->free.icmp_code = argument(ctx, ICMP_SEND, ROLE_SECOND);
-	submit(e);
+	submit(&e->r);
 	return 0;
 }
 

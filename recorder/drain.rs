@@ -24,17 +24,18 @@ const LATENESS: u64 = 5_000_000;
 /// Raw records with their times.
 #[derive(Default)]
 struct Arena {
-    /// The records, one behind the other.
-    bytes: Vec<u8>,
-    /// Time, place and length of each.
+    /// The records, one behind the other, each of whole words.
+    words: Vec<u64>,
+    /// Time, first word and number of words of each.
     index: Vec<(u64, u32, u32)>,
 }
 
 impl Arena {
-    /// Adds a record.
+    /// Adds a record; `event.h` makes them of whole words.
     fn push(&mut self, record: &[u8]) {
-        self.index.push((wire::timestamp(record), self.bytes.len() as u32, record.len() as u32));
-        self.bytes.extend_from_slice(record);
+        let at = self.words.len();
+        self.words.extend(record.as_chunks().0.iter().map(|word| u64::from_ne_bytes(*word)));
+        self.index.push((wire::timestamp(record), at as u32, (self.words.len() - at) as u32));
     }
 
     /// The time of the newest record.
@@ -44,7 +45,7 @@ impl Arena {
 
     /// The bytes of a record.
     fn record(&self, at: u32, length: u32) -> &[u8] {
-        self.bytes.get(at as usize..(at + length) as usize).unwrap_or_default()
+        wire::bytes_of(self.words.get(at as usize..(at + length) as usize).unwrap_or_default())
     }
 
     /// Hands the records up to `until` to `each` in time order, and moves the rest to `rest`.
@@ -55,7 +56,7 @@ impl Arena {
         now.iter().for_each(|(_, at, length)| each(self.record(*at, *length)));
         later.iter().for_each(|(_, at, length)| rest.push(self.record(*at, *length)));
         self.index.clear();
-        self.bytes.clear();
+        self.words.clear();
     }
 }
 

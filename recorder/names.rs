@@ -20,6 +20,8 @@ pub struct Names {
     comms: Short,
     /// Keys in `dev`.
     devs: Short,
+    /// The last ethertype and its key in `protocol`.
+    last_protocol: Option<(u16, i32)>,
     /// Keys in `protocol`, by ethertype.
     protocols: FxHashMap<u16, i32>,
     /// Keys in `l4`, by IP protocol.
@@ -105,9 +107,14 @@ impl Names {
         if ethertype == 0 {
             return;
         }
-        let key =
-            self.protocols.entry(ethertype).or_insert_with(|| rows.protocol.intern(&protocol(ethertype)));
-        rows.protocol.put(row, *key);
+        let key = match self.last_protocol {
+            Some((last, key)) if last == ethertype => key,
+            _ => {
+                *self.protocols.entry(ethertype).or_insert_with(|| rows.protocol.intern(&protocol(ethertype)))
+            }
+        };
+        self.last_protocol = Some((ethertype, key));
+        rows.protocol.put(row, key);
     }
 
     /// The key of an IP protocol in `l4`.

@@ -13,7 +13,7 @@ use crate::kernel::{CA_STATES, Enums, NUD_STATES};
 use crate::names::Names;
 use crate::probes::TRACEPOINTS;
 use crate::symbols::Symbols;
-use crate::wire::{self, Wire};
+use crate::wire::{self, HEADER_LONG as LONGEST, Wire};
 
 /// Headers remembered, to store one only when it changes. A power of two.
 const REMEMBERED: usize = 1 << 13;
@@ -59,20 +59,36 @@ pub struct Loss {
 }
 
 /// A header and its decoded fields.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Remembered {
     /// The skb's address.
     skb: u64,
     /// The row batch in which it was stored.
     batch: u64,
-    /// The bytes.
-    bytes: Vec<u8>,
+    /// The bytes, as many as `len` says; beside the rest, so that comparing costs no detour.
+    bytes: [u8; LONGEST],
+    /// How many bytes.
+    len: u8,
     /// The ethertype it was decoded as.
     ethertype: u16,
     /// The CPU on which a driver was given the packet last, while nothing else was seen at the address.
     started_on: Option<u16>,
     /// The fields, as keys and numbers.
     fields: Fields,
+}
+
+impl Default for Remembered {
+    fn default() -> Self {
+        Self {
+            skb: 0,
+            batch: 0,
+            bytes: [0; LONGEST],
+            len: 0,
+            ethertype: 0,
+            started_on: None,
+            fields: Fields::default(),
+        }
+    }
 }
 
 /// A decoded header whose texts are keys already.
@@ -149,7 +165,7 @@ impl Table {
 
     /// Adds an event.
     pub fn push(&mut self, wire: &Wire<'_>) {
-        let r = &wire.record;
+        let r = wire.record;
         let Some(tracepoint) = TRACEPOINTS.get(usize::from(r.probe)) else { return };
         self.count(r);
         let row = self.rows.next();
@@ -161,10 +177,10 @@ impl Table {
         } else {
             self.put_header(row, r, wire.header)
         };
-        if let Some(free) = &wire.free {
+        if let Some(free) = wire.free {
             self.put_free(row, tracepoint.id, free);
         }
-        if let Some(sock) = &wire.sock {
+        if let Some(sock) = wire.sock {
             self.put_sock(row, tracepoint.kind, sock);
             if !addressed && tracepoint.kind != kind::NEIGH {
                 self.put_sides(row, sock);
@@ -257,14 +273,15 @@ impl Table {
         let same = seen.skb == r.skb
             && seen.batch == batch
             && seen.ethertype == ethertype.0
-            && seen.bytes.as_slice() == bytes;
+            && seen.bytes.get(..usize::from(seen.len)) == Some(bytes);
         if !same {
             self.rows.header.put(row, bytes);
             let fields = self.decode(ethertype.0, bytes.get(ethertype.1..).unwrap_or_default());
             let entry = &mut self.headers[slot];
             (entry.skb, entry.batch, entry.ethertype, entry.fields) = (r.skb, batch, ethertype.0, fields);
-            entry.bytes.clear();
-            entry.bytes.extend_from_slice(bytes);
+            let len = bytes.len().min(LONGEST);
+            entry.bytes[..len].copy_from_slice(&bytes[..len]);
+            entry.len = len as u8;
         }
         let entry = &mut self.headers[slot];
         if u32::from(r.probe) == probe::NET_DEV_START_XMIT.0 {

@@ -6,8 +6,8 @@ use crate::bpf::types::{free_part, part, record, sock_part};
 
 /// Room for a header and a stack, as `bpf/event.h` lays them out.
 const HEADER_SHORT: usize = 64;
-/// See [`HEADER_SHORT`].
-const HEADER_LONG: usize = 128;
+/// The most bytes of a header.
+pub const HEADER_LONG: usize = 128;
 
 const _: () = assert!(size_of::<record>() == 136, "struct record changed: update parse()");
 const _: () = assert!(size_of::<free_part>() == 16, "struct free_part changed: update parse()");
@@ -16,11 +16,11 @@ const _: () = assert!(size_of::<sock_part>() == 128, "struct sock_part changed: 
 /// One event as a hook recorded it.
 pub struct Wire<'a> {
     /// The fixed part.
-    pub record: record,
+    pub record: &'a record,
     /// Why and where a packet ended.
-    pub free: Option<free_part>,
+    pub free: Option<&'a free_part>,
     /// The socket or neighbour.
-    pub sock: Option<sock_part>,
+    pub sock: Option<&'a sock_part>,
     /// Bytes from the network header on.
     pub header: &'a [u8],
     /// Addresses of the kernel stack, innermost first, eight bytes each.
@@ -33,12 +33,13 @@ impl Plain for record {}
 impl Plain for free_part {}
 impl Plain for sock_part {}
 
-/// Reads a value off the front of `input`.
-fn take<T: Plain>(input: &mut &[u8]) -> Option<T> {
+/// Looks at the value at the front of `input`, which begins at a multiple of eight bytes as records do.
+fn take<'a, T: Plain>(input: &mut &'a [u8]) -> Option<&'a T> {
     let (head, rest) = input.split_at_checked(size_of::<T>())?;
     *input = rest;
-    // SAFETY: `head` has the size of T, and T is made of integers only, so every bit pattern is valid.
-    Some(unsafe { head.as_ptr().cast::<T>().read_unaligned() })
+    let value = head.as_ptr().cast::<T>();
+    // SAFETY: `head` has the size and alignment of T, and T is made of integers only, so any bits are valid.
+    value.is_aligned().then(|| unsafe { &*value })
 }
 
 /// Takes `room` bytes off the front of `input` and returns the first `valid` of them.
@@ -57,7 +58,7 @@ pub fn timestamp(bytes: &[u8]) -> u64 {
 ///
 /// The record of rare hooks has room for every part, present or not, in the order of [`part`].
 pub fn parse(mut bytes: &[u8]) -> Option<Wire<'_>> {
-    let record: record = take(&mut bytes)?;
+    let record: &record = take(&mut bytes)?;
     let has = |p: part| u32::from(record.parts) & p.0 != 0;
     let full = bytes.len() > HEADER_LONG + size_of::<sock_part>();
     let free = if full || has(part::PART_FREE) { Some(take(&mut bytes)?) } else { None };
@@ -80,6 +81,12 @@ pub fn parse(mut bytes: &[u8]) -> Option<Wire<'_>> {
     })
 }
 
+/// Words as the bytes that they are in memory.
+pub fn bytes_of(words: &[u64]) -> &[u8] {
+    // SAFETY: the words are initialised, and bytes have no alignment.
+    unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
+}
+
 /// A NUL-terminated name of the kernel; bytes that are not UTF-8 become `?`.
 pub fn name(bytes: &[i8; 16]) -> String {
     let text = bytes.iter().take_while(|&&b| b != 0).map(|&b| b as u8);
@@ -92,16 +99,17 @@ mod tests {
 
     #[test]
     fn a_record_cut_short_is_refused() {
-        assert!(parse(&[0; 135]).is_none());
-        assert!(parse(&[0; 136]).is_some());
+        let room = [0_u64; 17];
+        assert!(parse(&bytes_of(&room)[..135]).is_none());
+        assert!(parse(bytes_of(&room)).is_some());
     }
 
     #[test]
     fn parts_are_found_in_order() {
-        let mut bytes = vec![0_u8; 136 + 16];
-        bytes[128] = part::PART_FREE.0 as u8;
-        bytes[136] = 7;
-        let wire = parse(&bytes).unwrap();
+        let mut room = [0_u64; 19];
+        room[16] = part::PART_FREE.0.into();
+        room[17] = 7;
+        let wire = parse(bytes_of(&room)).unwrap();
         assert_eq!(wire.free.unwrap().location, 7);
         assert!(wire.sock.is_none() && wire.header.is_empty() && wire.stack.is_empty());
     }

@@ -10,9 +10,9 @@ use ntc::Capture;
 use crate::event::{Decoder, Event};
 
 /// Rows that become events at once: small enough that a block stays in the CPU's cache.
-const BLOCK_ROWS: usize = 8192;
+const BLOCK_ROWS: usize = 512;
 /// Blocks that a thread decodes ahead.
-const AHEAD: usize = 2;
+const AHEAD: usize = 16;
 /// Threads that decode at most; each holds one row group.
 const MAX_THREADS: usize = 4;
 

@@ -10,16 +10,23 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
-use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray};
+use arrow_array::{Array, ArrayRef, BinaryArray};
+use arrow_buffer::NullBuffer;
 
 use crate::bits;
 use crate::delta::Deltas;
 use crate::layout::{self, Encoding};
+use crate::levels::Levels;
 use crate::runs::Runs;
 use crate::schema::{Column, Layout, Type};
 
 /// A map whose hasher is keyed by random bits, as the values come from the network.
 type Map<K> = HashMap<K, u32, ahash::RandomState>;
+
+/// Rows that are looked at one by one.
+const FEW: usize = 8;
+/// Numbers whose index is found without the map. A power of two.
+const RECENT: usize = 256;
 
 /// One column of the row group that is being filled.
 #[derive(Debug)]
@@ -31,7 +38,7 @@ pub struct Encoder {
     /// Rows that have a value.
     present: usize,
     /// Which rows have a value.
-    levels: Runs,
+    levels: Levels,
     /// The values.
     values: Values,
 }
@@ -77,7 +84,7 @@ impl Encoder {
             (_, Layout::Delta) => Values::Deltas(Deltas::new(wide)),
             _ => Values::Numbers(Numbers::default()),
         };
-        Self { column, rows: 0, present: 0, levels: Runs::default(), values }
+        Self { column, rows: 0, present: 0, levels: Levels::default(), values }
     }
 
     /// The column.
@@ -87,37 +94,15 @@ impl Encoder {
 
     /// Appends the values of a batch. Its type must be the column's.
     pub fn append(&mut self, array: &ArrayRef) {
-        for (start, end) in valid(array) {
-            self.append_level(0, start);
-            self.append_level(1, end);
-            self.append_values(array, start, end);
-            self.present += end - start;
+        let present = array.len() - array.null_count();
+        if !self.column.required {
+            self.levels.append(array.logical_nulls().as_ref(), array.len());
         }
-        self.append_level(0, array.len());
+        if present > 0 {
+            self.values.append(self.column.kind, array);
+        }
+        self.present += present;
         self.rows += array.len();
-    }
-
-    /// Says that rows of the batch up to `end`, as far as nothing was said of them, have or lack a value.
-    fn append_level(&mut self, level: u32, end: usize) {
-        let said = self.levels.len() - self.rows;
-        if end > said {
-            self.levels.push(level, end - said);
-        }
-    }
-
-    /// Appends rows of a batch that all have a value.
-    fn append_values(&mut self, array: &ArrayRef, start: usize, end: usize) {
-        match &mut self.values {
-            Values::Texts(texts) => texts.append(array, start, end),
-            Values::Bytes(bytes) => append_bytes(bytes, array.as_binary(), start, end),
-            Values::Bools(bools) => append_bools(bools, array.as_boolean(), start, end),
-            Values::Numbers(numbers) => {
-                each_run(self.column.kind, array, start, end, |v, n| numbers.push(v, n))
-            }
-            Values::Deltas(deltas) => each_run(self.column.kind, array, start, end, |value, count| {
-                (0..count).for_each(|_| deltas.push(value));
-            }),
-        }
     }
 
     /// Bytes that the values take before compression, roughly.
@@ -151,16 +136,28 @@ impl Encoder {
         let mut data = Vec::new();
         if !self.column.required {
             data.extend([0; 4]);
-            self.levels.encode(1, &mut data);
+            self.levels.finish(&mut data);
             let len = data.len() as u32 - 4;
             data[..4].copy_from_slice(&len.to_le_bytes());
         }
-        self.levels.clear();
         data
     }
 }
 
 impl Values {
+    /// Appends the values of a batch, of which there are some.
+    fn append(&mut self, kind: Type, array: &ArrayRef) {
+        match self {
+            Self::Numbers(numbers) => each_run(kind, array, |value, count| numbers.push(value, count)),
+            Self::Texts(texts) => texts.append(array),
+            Self::Deltas(deltas) => {
+                each_run(kind, array, |value, count| (0..count).for_each(|_| deltas.push(value)));
+            }
+            Self::Bytes(bytes) => append_bytes(bytes, array.as_binary()),
+            Self::Bools(bools) => bools.extend(array.as_boolean().iter().flatten().map(u64::from)),
+        }
+    }
+
     /// Takes the values: appends the data page's to `data`, the rest goes to `encoded`.
     fn finish(&mut self, kind: Type, data: &mut Vec<u8>, encoded: &mut Encoded) {
         match self {
@@ -176,39 +173,59 @@ impl Values {
     }
 }
 
-/// The ranges of rows that have a value.
-fn valid(array: &ArrayRef) -> Vec<(usize, usize)> {
-    match array.nulls() {
-        None if array.is_empty() => Vec::new(),
-        None => vec![(0, array.len())],
-        Some(nulls) => nulls.valid_slices().collect(),
-    }
-}
-
-/// Calls `each` with every number of the rows and how often it repeats there.
-fn each_run(kind: Type, array: &ArrayRef, start: usize, end: usize, each: impl FnMut(u64, usize)) {
+/// Calls `each` with every number of a batch and how often it repeats.
+fn each_run(kind: Type, array: &ArrayRef, each: impl FnMut(u64, usize)) {
+    let nulls = array.nulls();
     match kind {
-        Type::U8 => runs(&array.as_primitive::<UInt8Type>().values()[start..end], u64::from, each),
-        Type::U16 => runs(&array.as_primitive::<UInt16Type>().values()[start..end], u64::from, each),
-        Type::U32 => runs(&array.as_primitive::<UInt32Type>().values()[start..end], u64::from, each),
-        Type::U64 => runs(&array.as_primitive::<UInt64Type>().values()[start..end], |v| v, each),
-        Type::I64 => runs(&array.as_primitive::<Int64Type>().values()[start..end], |v| v as u64, each),
+        Type::U8 => runs(array.as_primitive::<UInt8Type>().values(), nulls, u64::from, each),
+        Type::U16 => runs(array.as_primitive::<UInt16Type>().values(), nulls, u64::from, each),
+        Type::U32 => runs(array.as_primitive::<UInt32Type>().values(), nulls, u64::from, each),
+        Type::U64 => runs(array.as_primitive::<UInt64Type>().values(), nulls, |v| v, each),
+        Type::I64 => runs(array.as_primitive::<Int64Type>().values(), nulls, |v| v as u64, each),
         // Encoder::new gives these types other encoders.
         Type::Bool | Type::Text | Type::Bytes => {}
     }
 }
 
-/// Calls `each` with every value and how often it repeats.
-fn runs<T: Copy + PartialEq>(mut values: &[T], number: fn(T) -> u64, mut each: impl FnMut(u64, usize)) {
-    while let Some(first) = values.first() {
-        let count = repeats(values, *first);
-        each(number(*first), count);
-        values = &values[count..];
+/// Calls `each` with every value that is there and how often it repeats.
+fn runs<T: Copy + PartialEq>(
+    values: &[T],
+    nulls: Option<&NullBuffer>,
+    number: impl Fn(T) -> u64,
+    mut each: impl FnMut(u64, usize),
+) {
+    let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
+    let mut row = 0;
+    while let Some(first) = values.get(row) {
+        // Rows without a value mostly repeat the one before ([`crate::Rows`] sees to it), so that gaps part no runs.
+        let count = repeats(&values[row..], *first);
+        let present = nulls.map_or(count, |nulls| present(nulls, row, count));
+        if present > 0 {
+            each(number(*first), present);
+        }
+        row += count;
+    }
+}
+
+/// How many of the `count` rows from `start` on have a value.
+#[inline]
+fn present(nulls: &NullBuffer, start: usize, count: usize) -> usize {
+    if count <= FEW {
+        (start..start + count).map(|row| usize::from(nulls.is_valid(row))).sum()
+    } else {
+        nulls.inner().slice(start, count).count_set_bits()
     }
 }
 
 /// How often a value stands at the beginning.
+#[inline]
 fn repeats<T: Copy + PartialEq>(values: &[T], first: T) -> usize {
+    let few = values.iter().take(FEW).take_while(|value| **value == first).count();
+    if few < FEW { few } else { few + many_repeats(&values[few..], first) }
+}
+
+/// How often a value stands at the beginning of what may be a long run.
+fn many_repeats<T: Copy + PartialEq>(values: &[T], first: T) -> usize {
     // Whole blocks are compared at once: most columns hardly ever change.
     let same = |block: &&[T; 32]| block.iter().fold(true, |same, value| same & (*value == first));
     let whole = 32 * values.as_chunks::<32>().0.iter().take_while(same).count();
@@ -216,17 +233,11 @@ fn repeats<T: Copy + PartialEq>(values: &[T], first: T) -> usize {
 }
 
 /// Appends binary values, each after its length.
-fn append_bytes(out: &mut Vec<u8>, array: &BinaryArray, start: usize, end: usize) {
-    for row in start..end {
-        let value = array.value(row);
+fn append_bytes(out: &mut Vec<u8>, array: &BinaryArray) {
+    for value in array.iter().flatten() {
         out.extend((value.len() as u32).to_le_bytes());
         out.extend(value);
     }
-}
-
-/// Appends truth values.
-fn append_bools(out: &mut Vec<u64>, array: &BooleanArray, start: usize, end: usize) {
-    out.extend((start..end).map(|row| u64::from(array.value(row))));
 }
 
 /// Takes truth values, one bit each.
@@ -252,8 +263,8 @@ struct Numbers {
     index: Map<u64>,
     /// The numbers by index.
     entries: Vec<u64>,
-    /// The last number and its index: mostly the next one is the same.
-    last: Option<(u64, u32)>,
+    /// Numbers met lately and their indices, by a hash of the number: most come again soon.
+    recent: Vec<Option<(u64, u32)>>,
     /// An index for each value.
     indices: Runs,
 }
@@ -262,20 +273,29 @@ impl Numbers {
     /// Appends a number that repeats.
     #[inline]
     fn push(&mut self, value: u64, count: usize) {
-        let index = match self.last {
-            Some((last, index)) if last == value => index,
-            _ => self.index_of(value),
-        };
-        self.last = Some((value, index));
+        let index = self.index_of(value);
         self.indices.push(index, count);
     }
 
     /// The index of a number, a new one if need be.
+    #[inline]
     fn index_of(&mut self, value: u64) -> u32 {
-        *self.index.entry(value).or_insert_with(|| {
+        let slot = (value.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % RECENT;
+        match self.recent.get(slot) {
+            Some(Some((recent, index))) if *recent == value => *index,
+            _ => self.look_up(slot, value),
+        }
+    }
+
+    /// The index of a number that was not met lately.
+    fn look_up(&mut self, slot: usize, value: u64) -> u32 {
+        let index = *self.index.entry(value).or_insert_with(|| {
             self.entries.push(value);
             self.entries.len() as u32 - 1
-        })
+        });
+        self.recent.resize(RECENT, None);
+        self.recent[slot] = Some((value, index));
+        index
     }
 
     /// Takes the values: as a dictionary, or plainly where that hardly saves anything.
@@ -307,7 +327,7 @@ impl Numbers {
         self.index.clear();
         self.entries.clear();
         self.indices.clear();
-        self.last = None;
+        self.recent.clear();
     }
 }
 
@@ -330,17 +350,20 @@ struct Texts {
 const UNKNOWN: u32 = u32::MAX;
 
 impl Texts {
-    /// Appends rows of a batch.
-    fn append(&mut self, array: &ArrayRef, start: usize, end: usize) {
+    /// Appends the texts of a batch.
+    fn append(&mut self, array: &ArrayRef) {
         let array = array.as_dictionary::<Int32Type>();
         self.use_source(array.values());
-        let mut keys = &array.keys().values()[start..end];
-        while let Some(first) = keys.first() {
-            let count = repeats(keys, *first);
-            let index = self.index_of(*first as usize);
-            self.indices.push(index, count);
-            keys = &keys[count..];
-        }
+        let (keys, nulls) = (array.keys().values(), array.nulls());
+        runs(
+            keys,
+            nulls,
+            |key| key as u64,
+            |key, count| {
+                let index = self.index_of(key as usize);
+                self.indices.push(index, count);
+            },
+        );
     }
 
     /// Goes over to another dictionary. The same one is recognised by its address, which stays taken as long as

@@ -18,6 +18,7 @@ mod group;
 mod journal;
 mod json;
 mod layout;
+mod levels;
 mod log;
 pub mod metadata;
 mod nulls;

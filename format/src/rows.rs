@@ -66,7 +66,7 @@ fn clear(bits: &mut [u8], start: usize, end: usize) {
 /// A column of numbers or truth values that is being filled.
 #[derive(Debug, Default)]
 pub struct Column<T> {
-    /// Values up to the last row that has one; those of skipped rows are zero.
+    /// Values up to the last row that has one; skipped rows repeat the one before, so that they part no runs.
     values: Vec<T>,
     /// The skipped rows.
     gaps: Gaps,
@@ -86,10 +86,11 @@ impl<T: Copy + Default> Column<T> {
     #[inline]
     fn seek(&mut self, row: usize) {
         self.gaps.add(self.values.len(), row);
+        let before = self.values.last().copied().unwrap_or_default();
         if row == self.values.len() + 1 {
-            self.values.push(T::default());
+            self.values.push(before);
         } else {
-            self.values.resize(row, T::default());
+            self.values.resize(row, before);
         }
     }
 

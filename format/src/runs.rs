@@ -83,6 +83,7 @@ impl<'a> Encoder<'a> {
     }
 
     /// Encodes a run, or lets it wait to be packed.
+    #[inline]
     fn run(&mut self, value: u64, count: usize) {
         // Packed values come in eights: the run first completes those that wait.
         let fill = (8 - self.waiting % 8) % 8;
@@ -96,13 +97,11 @@ impl<'a> Encoder<'a> {
     }
 
     /// Lets values wait; a full lot of them is written.
+    #[inline]
     fn pack(&mut self, value: u64, count: usize) {
-        if self.width == 1 && count <= 32 {
-            // All bits of the run at once.
-            let ones = (1_u64 << count) - 1;
-            self.packer.push(if value == 0 { 0 } else { ones }, count as u32, &mut self.packed);
-        } else {
-            (0..count).for_each(|_| self.packer.push(value, self.width, &mut self.packed));
+        let width = self.width;
+        for _ in 0..count {
+            self.packer.push(value, width, &mut self.packed);
         }
         self.waiting += count;
         if self.waiting >= PACKED && self.waiting.is_multiple_of(8) {
