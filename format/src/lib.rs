@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod bits;
+pub mod catalog;
 mod checkpoint;
 mod chunk;
 mod decode;

@@ -1,0 +1,134 @@
+//! The catalog as Rust tables.
+
+use std::fmt::Write;
+
+use crate::entries::{Catalog, Level, Probe, Returns, When, when};
+
+/// The text of the tables that `src/catalog.rs` includes.
+pub fn of(catalog: &Catalog) -> String {
+    let mut text = String::new();
+    table(
+        &mut text,
+        "Stage",
+        "STAGES",
+        catalog
+            .stage
+            .iter()
+            .enumerate()
+            .map(|(order, s)| format!("Stage {{ order: {order}, name: {:?}, what: {:?} }}", s.name, s.what)),
+    );
+    table(
+        &mut text,
+        "Group",
+        "GROUPS",
+        catalog
+            .group
+            .iter()
+            .map(|g| format!("Group {{ name: {:?}, what: {:?}, default: {} }}", g.name, g.what, g.default)),
+    );
+    table(&mut text, "Returns", "RETURNS", catalog.returns.iter().map(returns));
+    table(&mut text, "Probe", "PROBES", catalog.probe.iter().map(|p| probe(catalog, p)));
+    text
+}
+
+/// Appends a table.
+fn table(text: &mut String, kind: &str, name: &str, rows: impl ExactSizeIterator<Item = String>) {
+    let docs = format!("/// Every [`{kind}`] of `catalog.toml`, in its order.");
+    let _ = writeln!(text, "{docs}\nstatic {name}: [{kind}; {}] = [", rows.len());
+    for row in rows {
+        let _ = writeln!(text, "    {row},");
+    }
+    text.push_str("];\n");
+}
+
+/// A row of meanings.
+fn returns(r: &Returns) -> String {
+    let values: Vec<String> = r
+        .value
+        .iter()
+        .filter_map(|v| {
+            let when = when(&v.when).map(condition)?;
+            Some(meaning(&when, &v.name, v.level, (&v.means, &v.advice)))
+        })
+        .collect();
+    format!(
+        "Returns {{ name: {:?}, kind: Type::{:?}, mask: {}, values: &[{}] }}",
+        r.name,
+        r.kind,
+        r.mask.map_or(-1, i64::from),
+        values.join(", ")
+    )
+}
+
+/// A condition.
+fn condition(when: When) -> String {
+    match when {
+        When::Is(value) => format!("When::Is({value})"),
+        When::Not(value) => format!("When::Not({value})"),
+        When::Below(value) => format!("When::Below({value})"),
+        When::Above(value) => format!("When::Above({value})"),
+        When::Errno => "When::Errno".into(),
+    }
+}
+
+/// A meaning; `texts` are what it means and what to do.
+fn meaning(when: &str, name: &str, level: Level, texts: (&str, &str)) -> String {
+    let (means, advice) = texts;
+    format!(
+        "Meaning {{ when: {when}, name: {name:?}, level: Level::{level:?}, means: {means:?}, advice: {advice:?} }}"
+    )
+}
+
+/// A row of probes.
+fn probe(catalog: &Catalog, p: &Probe) -> String {
+    let at = |table: &str, position: Option<usize>| match position {
+        Some(position) => format!("Some(&{table}[{position}])"),
+        None => "None".into(),
+    };
+    let listed = |kind: &str, items: Vec<String>| {
+        let items: Vec<String> = items.iter().map(|i| format!("{kind}::{i}")).collect();
+        format!("&[{}]", items.join(", "))
+    };
+    let fields = [
+        format!("name: {:?}", p.name),
+        format!("also: &{:?}", p.also),
+        format!("group: &GROUPS[{}]", catalog.group_of(&p.group).unwrap_or_default()),
+        format!("stage: {}", at("STAGES", p.stage.as_ref().and_then(|s| catalog.stage_of(s)))),
+        format!("kind: {:?}", p.kind),
+        format!("tracepoint: {:?}", p.tracepoint),
+        format!("symbols: &{:?}", p.functions()),
+        format!("takes: {}", listed("Take", p.takes.iter().map(|t| format!("{t:?}")).collect())),
+        format!("what: {:?}", p.what),
+        format!("returns: {}", at("RETURNS", p.returns.as_ref().and_then(|r| catalog.returns_of(r)))),
+        format!("called: {}", called(p)),
+        format!("link: {}", link(p)),
+        format!("extra: {}", listed("Extra", p.extra.iter().map(|e| format!("{e:?}")).collect())),
+        format!("default: {}", p.default.unwrap_or_else(|| in_group(catalog, p))),
+        format!("since: {:?}", p.since),
+    ];
+    format!("Probe {{ {} }}", fields.join(", "))
+}
+
+/// Whether the group of a probe is in the profile `life`.
+fn in_group(catalog: &Catalog, p: &Probe) -> bool {
+    catalog.group.iter().any(|g| g.name == p.group && g.default)
+}
+
+/// What the call of a probe means.
+fn called(p: &Probe) -> String {
+    match &p.called {
+        Some(c) => format!("Some({})", meaning("When::Always", "", c.level, (&c.means, &c.advice))),
+        None => "None".into(),
+    }
+}
+
+/// The other packet of a probe.
+fn link(p: &Probe) -> String {
+    let (Some(relation), Some(child)) = (p.link, &p.child) else { return "None".into() };
+    let child = match child.as_str() {
+        "return" => "Child::Return".to_owned(),
+        "list" => "Child::List".to_owned(),
+        argument => format!("Child::Argument({argument:?})"),
+    };
+    format!("Some(Link {{ relation: Relation::{relation:?}, parent: {:?}, child: {child} }})", p.parent)
+}
