@@ -78,6 +78,11 @@ impl Host {
         self.v6
     }
 
+    /// Both.
+    pub(crate) fn addrs(&self) -> (IpAddr, IpAddr) {
+        (self.v4, self.v6)
+    }
+
     /// A port at its IPv4 address.
     pub fn at(&self, port: u16) -> SocketAddr {
         SocketAddr::new(self.v4, port)

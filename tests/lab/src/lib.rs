@@ -1,8 +1,8 @@
 //! Hosts in network namespaces, and real traffic between them.
 //!
-//! [`Net::new`] builds `client`, `router` and `server`, joined by veth pairs; [`traffic`] sends bounded
-//! traffic between them and says what the kernel's own counters made of it; [`scenario`] strings such steps
-//! together under a name. Everything is taken down when the [`Net`] is dropped. Linux and root only.
+//! [`Net::new`] builds `client`, `router` and `server`, joined by veth pairs, and [`Net::build`] other ways to
+//! join them; [`traffic`] sends bounded traffic between them and says what the kernel's own counters made of
+//! it; [`scenario`] strings such steps together under a name. Everything is taken down when the [`Net`] is dropped. Linux and root only.
 //!
 //! ```no_run
 //! let net = lab::Net::new()?;
@@ -16,8 +16,10 @@ mod host;
 mod net;
 mod process;
 pub mod scenario;
+mod topology;
 pub mod traffic;
 
 pub use host::{Counters, Host};
 pub use net::{Net, Pair, is_root};
 pub use process::Process;
+pub use topology::{Layer, Middle, Topology};

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use lab::flood::{Flood, Limit, udp_flood};
-use lab::scenario::{Ending, SCENARIOS, Scenario};
+use lab::scenario::{Ending, Ring, SCENARIOS, Scenario};
 use lab::{Net, is_root};
 use recording::Recording;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -106,9 +106,12 @@ fn run(command: &Command) -> Result<ExitCode> {
     )
 }
 
-/// Shows the scenarios, one a line. That nobody reads to the end is no error.
+/// Shows the scenarios, one a line: name, which tests record it, what happens. That nobody reads to the end is no error.
 fn list() -> Result<ExitCode> {
-    let lines = SCENARIOS.iter().map(|Scenario { name, about, .. }| format!("{name:<20} {about}\n"));
+    let lines = SCENARIOS.iter().map(|Scenario { name, about, ring, .. }| {
+        let ring = if *ring == Ring::Live { "live" } else { "guest" };
+        format!("{name:<20} {ring:<6} {about}\n")
+    });
     match stdout().write_all(lines.collect::<String>().as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("write the list"),
         _ => Ok(ExitCode::SUCCESS),
@@ -118,7 +121,7 @@ fn list() -> Result<ExitCode> {
 /// Builds the net, starts the recorder, plays the scenario, and takes everything down in reverse.
 fn play(args: &RunArgs, stop: &AtomicBool) -> Result<ExitCode> {
     let scenario = Scenario::find(&args.scenario)?;
-    let net = Net::new()?;
+    let net = scenario.net()?;
     let mut out = stdout();
     for host in [&net.client, &net.router, &net.server] {
         writeln!(out, "{}: namespace {}, inode {}, {}", host.role(), host.name(), host.inode(), host.v4())?;

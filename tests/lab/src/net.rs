@@ -12,6 +12,7 @@ use anyhow::{Result, bail};
 
 use crate::host::{Host, NETNS_DIR, remove};
 use crate::process::tool;
+use crate::topology::{Middle, Topology};
 
 /// Settings for every device made later, and for `lo`. They keep the kernel from sending anything that no
 /// test asked for, and its ICMP errors from being rate-limited.
@@ -40,49 +41,64 @@ const FORWARD: &[(&str, &str)] = &[("ipv4/ip_forward", "1"), ("ipv6/conf/all/for
 /// How long links may take to come up.
 const READY: Duration = Duration::from_secs(5);
 
-/// Two hosts joined by a router: `client` (eth0) - (left) `router` (right) - (eth0) `server`.
+/// Two hosts joined by a third: `client` (eth0) - (left) `router` (right) - (eth0) `server`.
 #[derive(Debug)]
 pub struct Net {
     /// 10.77.1.2 and fd77:1::2 on `eth0`.
     pub client: Host,
-    /// 10.77.1.1 and fd77:1::1 on `left`, 10.77.2.1 and fd77:2::1 on `right`.
+    /// 10.77.1.1 and fd77:1::1 on `left`, 10.77.2.1 and fd77:2::1 on `right`; no addresses if it switches.
     pub router: Host,
-    /// 10.77.2.2 and fd77:2::2 on `eth0`.
+    /// 10.77.2.2 and fd77:2::2 on `eth0`; 10.77.1.3 and fd77:1::3 behind a switch.
     pub server: Host,
 }
 
 impl Net {
-    /// Builds the three hosts and waits until their links are up. The first one a process builds also
-    /// removes namespaces that a killed process left.
+    /// The client's address in a tunnel or VLAN.
+    pub const OVERLAY_CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 3, 2);
+
+    /// The server's address in a tunnel or VLAN.
+    pub const OVERLAY_SERVER: Ipv4Addr = Ipv4Addr::new(10, 77, 3, 3);
+
+    /// Builds client, router and server.
     pub fn new() -> Result<Self> {
-        let prefix = begin()?;
-        let client = Host::create(&prefix, "client", near(2))?;
-        let router = Host::create(&prefix, "router", near(1))?;
-        let server = Host::create(&prefix, "server", far(2))?;
-        settle(&client)?;
-        settle(&router)?;
-        settle(&server)?;
-        router.sysctl(FORWARD)?;
-        join(&client, "eth0", (&router, "left"))?;
-        join(&server, "eth0", (&router, "right"))?;
-        address(&client, "eth0", (near(2), "fe80::12"))?;
-        address(&router, "left", (near(1), "fe80::11"))?;
-        address(&router, "right", (far(1), "fe80::21"))?;
-        address(&server, "eth0", (far(2), "fe80::22"))?;
-        batch(&client, "route add default via 10.77.1.1\nroute add ::/0 via fd77:1::1\n")?;
-        batch(&server, "route add default via 10.77.2.1\nroute add ::/0 via fd77:2::1\n")?;
-        for (host, device) in [(&client, "eth0"), (&router, "left"), (&router, "right"), (&server, "eth0")] {
-            await_link(host, device)?;
-        }
-        Ok(Self { client, router, server })
+        Self::build(&Topology::ROUTED)
     }
 
     /// Like [`Net::new`], and the router hides the client behind its own address on `right`.
     pub fn with_nat() -> Result<Self> {
-        let net = Self::new()?;
-        let rules = "table inet labnat { chain postrouting {\n\
-                     type nat hook postrouting priority 100\noifname \"right\" masquerade\n}\n}\n";
-        net.router.feed("nft", &["-f", "-"], rules)?;
+        Self::build(&Topology::NAT)
+    }
+
+    /// Builds the three hosts and waits until their links are up. The first one a process builds also
+    /// removes namespaces that a killed process left.
+    pub fn build(topology: &Topology) -> Result<Self> {
+        let routed = topology.middle == Middle::Router;
+        let prefix = begin()?;
+        let net = Self {
+            client: Host::create(&prefix, "client", near(2))?,
+            router: Host::create(&prefix, "router", near(1))?,
+            server: Host::create(&prefix, "server", if routed { far(2) } else { near(3) })?,
+        };
+        let Self { client, router, server } = &net;
+        settle(client)?;
+        settle(router)?;
+        settle(server)?;
+        join(client, "eth0", (router, "left"))?;
+        join(server, "eth0", (router, "right"))?;
+        address(client, "eth0", (client.addrs(), "fe80::12"))?;
+        address(server, "eth0", (server.addrs(), "fe80::22"))?;
+        if routed {
+            router.sysctl(FORWARD)?;
+            address(router, "left", (near(1), "fe80::11"))?;
+            address(router, "right", (far(1), "fe80::21"))?;
+            batch(client, "route add default via 10.77.1.1\nroute add ::/0 via fd77:1::1\n")?;
+            batch(server, "route add default via 10.77.2.1\nroute add ::/0 via fd77:2::1\n")?;
+        }
+        for (host, device) in [(client, "eth0"), (router, "left"), (router, "right"), (server, "eth0")] {
+            await_link(host, device)?;
+        }
+        topology.middle.set_up(router)?;
+        topology.layers.iter().try_for_each(|layer| layer.add(&net))?;
         Ok(net)
     }
 
@@ -181,7 +197,7 @@ fn settle(host: &Host) -> Result<()> {
 }
 
 /// Runs `ip` commands in a host, one a line.
-fn batch(host: &Host, commands: &str) -> Result<()> {
+pub(crate) fn batch(host: &Host, commands: &str) -> Result<()> {
     tool("ip", &["-n", host.name(), "-batch", "-"], commands).map(drop)
 }
 
@@ -210,7 +226,7 @@ fn address(host: &Host, device: &str, ((v4, v6), link_local): ((IpAddr, IpAddr),
 
 /// Waits until a device is up and its addresses can be used. The kernel's carrier event follows within
 /// milliseconds, so it is asked again rather than subscribed to.
-fn await_link(host: &Host, device: &str) -> Result<()> {
+pub(crate) fn await_link(host: &Host, device: &str) -> Result<()> {
     let deadline = Instant::now() + READY;
     loop {
         let link = tool("ip", &["-n", host.name(), "-o", "link", "show", "dev", device], "")?;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::host::Host;
 use crate::net::Net;
+use crate::topology::{Layer, Middle, Topology};
 use crate::traffic::{self, Answered, Backlog, Buffer, Dropped, Refused};
 
 /// A name for a sequence of traffic.
@@ -17,8 +18,21 @@ pub struct Scenario {
     pub name: &'static str,
     /// What happens in it, in one line.
     pub about: &'static str,
+    /// Which tests record it.
+    pub ring: Ring,
+    /// What joins the hosts.
+    topology: Topology,
     /// What is done, in this order.
     steps: &'static [Step],
+}
+
+/// Which tests record a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ring {
+    /// Those on the running kernel, those in guests, and `make fixtures`.
+    Live,
+    /// Those in guests only: it may need modules that the running kernel lacks.
+    Guest,
 }
 
 /// One thing that is done, told in one line.
@@ -33,10 +47,14 @@ enum Step {
 /// A way to the server.
 #[derive(Clone, Copy, Debug)]
 enum Way {
-    /// From the client through the router, over IPv4.
-    Routed4,
-    /// From the client through the router, over IPv6.
-    Routed6,
+    /// From the client to the server, over IPv4.
+    V4,
+    /// From the client to the server, over IPv6.
+    V6,
+    /// From the client to the router's address, which stands for the server.
+    Published,
+    /// From the client to the server, through a tunnel or a VLAN.
+    Overlay,
     /// Within the server, over IPv4.
     Loopback4,
     /// Within the server, over IPv6.
@@ -56,10 +74,12 @@ struct Ends<'a> {
 impl Way {
     /// Its ends in a net.
     fn ends(self, net: &Net) -> Ends<'_> {
-        let Net { client, server, .. } = net;
+        let Net { client, router, server } = net;
         match self {
-            Self::Routed4 => Ends { from: client, to: server, addr: server.v4() },
-            Self::Routed6 => Ends { from: client, to: server, addr: server.v6() },
+            Self::V4 => Ends { from: client, to: server, addr: server.v4() },
+            Self::V6 => Ends { from: client, to: server, addr: server.v6() },
+            Self::Published => Ends { from: client, to: server, addr: router.v4() },
+            Self::Overlay => Ends { from: client, to: server, addr: Net::OVERLAY_SERVER.into() },
             Self::Loopback4 => Ends { from: server, to: server, addr: Ipv4Addr::LOCALHOST.into() },
             Self::Loopback6 => Ends { from: server, to: server, addr: Ipv6Addr::LOCALHOST.into() },
         }
@@ -75,33 +95,41 @@ pub enum Ending {
     Stopped,
 }
 
+/// What scenarios have in common, unless they say otherwise.
+const LIVE: Scenario =
+    Scenario { name: "", about: "", ring: Ring::Live, topology: Topology::ROUTED, steps: &[] };
+
+/// The same for those of the guests.
+const GUEST: Scenario = Scenario { ring: Ring::Guest, ..LIVE };
+
 /// All scenarios.
 pub static SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "demo",
         about: "ping, a file by TCP, UDP; closed ports, an nftables drop, a full socket buffer",
         steps: &[
-            Step::Flow(Way::Routed4, ping),
-            Step::Flow(Way::Routed4, bulk),
-            Step::Flow(Way::Routed4, echo),
+            Step::Flow(Way::V4, ping),
+            Step::Flow(Way::V4, bulk),
+            Step::Flow(Way::V4, echo),
             Step::Fault(tcp_closed_port),
             Step::Fault(udp_closed_port),
             Step::Fault(nft_drop),
             Step::Fault(full_socket_buffer),
         ],
+        ..LIVE
     },
     Scenario {
         name: "healthy",
         about: "ping, TCP, UDP and DNS-like traffic that all arrives, through the router and on loopback",
         steps: &[
-            Step::Flow(Way::Routed4, ping),
-            Step::Flow(Way::Routed6, ping),
-            Step::Flow(Way::Routed4, bulk),
-            Step::Flow(Way::Routed6, bulk),
-            Step::Flow(Way::Routed4, short),
-            Step::Flow(Way::Routed4, echo),
-            Step::Flow(Way::Routed6, echo),
-            Step::Flow(Way::Routed4, dns),
+            Step::Flow(Way::V4, ping),
+            Step::Flow(Way::V6, ping),
+            Step::Flow(Way::V4, bulk),
+            Step::Flow(Way::V6, bulk),
+            Step::Flow(Way::V4, short),
+            Step::Flow(Way::V4, echo),
+            Step::Flow(Way::V6, echo),
+            Step::Flow(Way::V4, dns),
             Step::Flow(Way::Loopback4, ping),
             Step::Flow(Way::Loopback6, ping),
             Step::Flow(Way::Loopback4, bulk),
@@ -111,56 +139,152 @@ pub static SCENARIOS: &[Scenario] = &[
             Step::Flow(Way::Loopback6, echo),
             Step::Flow(Way::Loopback4, dns),
         ],
+        ..LIVE
     },
     Scenario {
         name: "tcp-closed-port",
         about: "connections to a TCP port where nobody listens",
         steps: &[Step::Fault(tcp_closed_port)],
+        ..LIVE
     },
     Scenario {
         name: "udp-closed-port",
         about: "datagrams to a UDP port where nobody listens",
         steps: &[Step::Fault(udp_closed_port)],
+        ..LIVE
     },
     Scenario {
         name: "nft-drop",
         about: "datagrams that an nftables rule on the router drops",
         steps: &[Step::Fault(nft_drop)],
+        ..LIVE
     },
     Scenario {
         name: "full-socket-buffer",
         about: "datagrams to a receiver that does not read",
         steps: &[Step::Fault(full_socket_buffer)],
+        ..LIVE
     },
     Scenario {
         name: "no-route",
         about: "datagrams to an address the router has no route to",
         steps: &[Step::Fault(no_route)],
+        ..LIVE
     },
     Scenario {
         name: "ttl-expired",
         about: "datagrams whose TTL ends at the router",
         steps: &[Step::Fault(ttl_expired)],
+        ..LIVE
     },
     Scenario {
         name: "neighbour-failed",
         about: "datagrams to an address on the link that nobody has",
         steps: &[Step::Fault(neighbour_failed)],
+        ..LIVE
     },
     Scenario {
         name: "syn-backlog-full",
         about: "connections to a server whose accept queue is full",
         steps: &[Step::Fault(syn_backlog_full)],
+        ..LIVE
     },
     Scenario {
         name: "mtu-too-big",
         about: "datagrams that are longer than the router's next link takes and must not be fragmented",
         steps: &[Step::Fault(mtu_too_big)],
+        ..LIVE
     },
     Scenario {
         name: "rp-filter",
         about: "datagrams whose source address the router would look for on its other side",
         steps: &[Step::Fault(rp_filter)],
+        ..LIVE
+    },
+    Scenario { name: "ping", about: "ping through the router", steps: &[Step::Flow(Way::V4, ping)], ..GUEST },
+    Scenario {
+        name: "ping6",
+        about: "ping through the router over IPv6",
+        steps: &[Step::Flow(Way::V6, ping)],
+        ..GUEST
+    },
+    Scenario {
+        name: "forward",
+        about: "TCP through the router, a file and short connections",
+        steps: &[Step::Flow(Way::V4, bulk), Step::Flow(Way::V4, short)],
+        ..GUEST
+    },
+    Scenario {
+        name: "nat",
+        about: "ping through a masquerading router, TCP to a port that it forwards",
+        topology: Topology { middle: Middle::Router, layers: &[Layer::Masquerade, Layer::PortForward] },
+        steps: &[
+            Step::Flow(Way::V4, ping),
+            Step::Flow(Way::Published, translated),
+            Step::Flow(Way::Published, bulk),
+        ],
+        ..GUEST
+    },
+    Scenario {
+        name: "ipvs",
+        about: "TCP to an IPVS service of the router",
+        topology: Topology { middle: Middle::Router, layers: &[Layer::LoadBalancer] },
+        steps: &[Step::Flow(Way::Published, bulk), Step::Flow(Way::Published, short)],
+        ..GUEST
+    },
+    Scenario {
+        name: "bridge",
+        about: "ping, TCP and UDP between two hosts on a bridge",
+        topology: Topology { middle: Middle::Bridge, layers: &[] },
+        steps: &[Step::Flow(Way::V4, ping), Step::Flow(Way::V4, bulk), Step::Flow(Way::V6, echo)],
+        ..GUEST
+    },
+    Scenario {
+        name: "ovs",
+        about: "ping, TCP and UDP between two ports of an Open vSwitch datapath",
+        topology: Topology { middle: Middle::OpenVSwitch, layers: &[] },
+        steps: &[Step::Flow(Way::V4, ping), Step::Flow(Way::V4, bulk), Step::Flow(Way::V6, echo)],
+        ..GUEST
+    },
+    Scenario {
+        name: "vxlan",
+        about: "ping and TCP in a VXLAN tunnel through the router",
+        topology: Topology { middle: Middle::Router, layers: &[Layer::Vxlan] },
+        steps: &[Step::Flow(Way::Overlay, ping), Step::Flow(Way::Overlay, bulk)],
+        ..GUEST
+    },
+    Scenario {
+        name: "vlan",
+        about: "ping and TCP in a VLAN over a bridge",
+        topology: Topology { middle: Middle::Bridge, layers: &[Layer::Vlan] },
+        steps: &[Step::Flow(Way::Overlay, ping), Step::Flow(Way::Overlay, bulk)],
+        ..GUEST
+    },
+    Scenario {
+        name: "ipsec",
+        about: "ping and TCP in ESP transport mode through the router",
+        topology: Topology { middle: Middle::Router, layers: &[Layer::Ipsec] },
+        steps: &[Step::Flow(Way::V4, ping), Step::Flow(Way::V4, bulk)],
+        ..GUEST
+    },
+    Scenario {
+        name: "fragments",
+        about: "UDP datagrams of 4000 bytes through the router, and back",
+        steps: &[Step::Flow(Way::V4, fragments)],
+        ..GUEST
+    },
+    Scenario {
+        name: "gso-loss",
+        about: "a file by TCP over a link that loses a tenth of its packets",
+        topology: Topology { middle: Middle::Router, layers: &[Layer::Loss] },
+        steps: &[Step::Flow(Way::V4, lossy)],
+        ..GUEST
+    },
+    Scenario {
+        name: "clone",
+        about: "ping while a packet socket listens on the client",
+        steps: &[Step::Flow(Way::V4, watched)],
+        ..GUEST
     },
 ];
 
@@ -169,6 +293,11 @@ impl Scenario {
     pub fn find(name: &str) -> Result<&'static Self> {
         let found = SCENARIOS.iter().find(|scenario| scenario.name == name);
         found.with_context(|| format!("there is no scenario {name}; `lab list` shows them"))
+    }
+
+    /// Builds its net.
+    pub fn net(&self) -> Result<Net> {
+        Net::build(&self.topology).with_context(|| format!("scenario {}: build its net", self.name))
     }
 
     /// Does all steps and tells each one's outcome; `stop` is looked at between them.
@@ -201,7 +330,7 @@ fn ping(Ends { from, to: _, addr }: &Ends) -> Result<String> {
 
 /// Transfers a file.
 fn bulk(Ends { from, to, addr }: &Ends) -> Result<String> {
-    let at = SocketAddr::new(*addr, 8080);
+    let at = SocketAddr::new(*addr, traffic::BULK_PORT);
     let received = traffic::tcp_bulk(from, to, at, FILE)?;
     let line = format!("file to {at}: {FILE} bytes sent by TCP, {received} received");
     as_meant(line, received == FILE)
@@ -209,7 +338,7 @@ fn bulk(Ends { from, to, addr }: &Ends) -> Result<String> {
 
 /// Makes short connections.
 fn short(Ends { from, to, addr }: &Ends) -> Result<String> {
-    let at = SocketAddr::new(*addr, 8081);
+    let at = SocketAddr::new(*addr, traffic::SHORT_PORT);
     let whole = traffic::tcp_short(from, to, at, SHORT)?;
     let line = format!("short connections to {at}: {SHORT} made, {whole} answered and closed");
     as_meant(line, whole == SHORT)
@@ -224,6 +353,40 @@ fn echo(Ends { from, to, addr }: &Ends) -> Result<String> {
 /// Asks like a resolver does.
 fn dns(Ends { from, to, addr }: &Ends) -> Result<String> {
     told_answers(&format!("DNS-like queries to {addr}"), traffic::dns_like(from, to, *addr, 50)?)
+}
+
+/// Connects through a router that hides the client.
+fn translated(Ends { from, to, addr }: &Ends) -> Result<String> {
+    let at = SocketAddr::new(*addr, traffic::SHORT_PORT);
+    let peer = traffic::tcp_peer(from, to, at)?;
+    let line = format!("connection from {} to {at}: the server {} sees {peer}", from.v4(), to.v4());
+    as_meant(line, peer != from.v4() && *addr != to.v4())
+}
+
+/// Has datagrams echoed that are longer than a link takes.
+fn fragments(Ends { from, to, addr }: &Ends) -> Result<String> {
+    let at = SocketAddr::new(*addr, 7);
+    let before = to.counters()?;
+    let Answered { sent, answered } = traffic::udp_echo(from, to, at, 5, 4000)?;
+    let joined = to.growth(&before, "IpReasmOKs", sent.into())?;
+    let line =
+        format!("UDP echo of 4000 bytes at {at}: {sent} sent, {answered} answered, {joined} reassembled");
+    as_meant(line, answered == sent && joined == u64::from(sent))
+}
+
+/// Transfers a file although packets are lost.
+fn lossy(ends: &Ends) -> Result<String> {
+    let before = ends.from.counters()?;
+    let line = bulk(ends)?;
+    let again = ends.from.growth(&before, "TcpRetransSegs", 1)?;
+    as_meant(format!("{line}, {again} segments sent again"), again > 0)
+}
+
+/// Pings while somebody listens.
+fn watched(Ends { from, to: _, addr }: &Ends) -> Result<String> {
+    let (Answered { sent, answered }, seen) = traffic::ping_watched(from, *addr, 5)?;
+    let line = format!("ping {addr}: {sent} sent, {answered} answered, {seen} packets watched");
+    as_meant(line, answered == sent && seen >= sent + answered)
 }
 
 /// Connects to a closed TCP port.
@@ -330,8 +493,8 @@ mod root {
 
     #[test]
     fn every_scenario_plays_to_its_end() {
-        for scenario in SCENARIOS {
-            let net = Net::new().unwrap();
+        for scenario in SCENARIOS.iter().filter(|scenario| scenario.ring == Ring::Live) {
+            let net = scenario.net().unwrap();
             let mut told = Vec::new();
             let ending = scenario.play(&net, &mut told, &AtomicBool::new(false)).unwrap();
             assert_eq!(ending, Ending::Complete);

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, Protocol, RawProtocol, RecvFlags, SocketType, recv, socket};
 
 use crate::host::{Host, together};
 
@@ -30,8 +31,18 @@ const REPLY: Duration = Duration::from_secs(1);
 /// A client that missed this many UDP replies gives up.
 const MISSES: u32 = 5;
 
+/// The TCP port of bulk transfers in scenarios; layers of a topology pass it on.
+pub const BULK_PORT: u16 = 8080;
+
+/// The TCP port of short connections in scenarios; layers of a topology pass it on.
+pub const SHORT_PORT: u16 = 8081;
+
 /// How many bytes a bulk transfer hands to the kernel at once.
 const CHUNK: usize = 64 * 1024;
+
+/// What has a packet socket get packets of every protocol, in network byte order.
+const ETH_P_ALL: Protocol =
+    Protocol::from_raw(RawProtocol::new(0x0003_u16.to_be() as u32).expect("it is not zero"));
 
 /// Requests and their answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +60,25 @@ pub fn ping(from: &Host, addr: IpAddr, count: u32) -> Result<Answered> {
     let script = "ping -n -q -i 0.01 -W 1 -c \"$0\" \"$1\" || test $? = 1";
     let text = from.sh("sh", &["-c", script, &count, &addr])?;
     parse_ping(&text).with_context(|| format!("`ping {addr}` printed no summary but: {}", text.trim()))
+}
+
+/// Like [`ping`], while a packet socket listens on all of the sender's devices, as `tcpdump` does; returns also
+/// how many packets it got.
+pub fn ping_watched(from: &Host, addr: IpAddr, count: u32) -> Result<(Answered, u32)> {
+    let watcher = from.run(|| Ok(socket(AddressFamily::PACKET, SocketType::RAW, Some(ETH_P_ALL))?))?;
+    let answered = ping(from, addr, count)?;
+    let mut seen = 0;
+    while recv(&watcher, &mut [0; 64], RecvFlags::DONTWAIT).is_ok() {
+        seen += 1;
+    }
+    Ok((answered, seen))
+}
+
+/// Makes one TCP connection; returns whom the server takes for its client.
+pub fn tcp_peer(from: &Host, to: &Host, at: SocketAddr) -> Result<IpAddr> {
+    let listener = tcp_listener(to, at)?;
+    let (peer, _client) = together((to, || Ok(accept(&listener)?.peer_addr()?)), (from, || connect(at)))?;
+    Ok(peer.ip())
 }
 
 /// Finds `5 packets transmitted, 5 received` (or `5 packets received`) in ping's output.
@@ -124,7 +154,9 @@ fn exchange(
     count: u32,
     (request, answer): (usize, usize),
 ) -> Result<Answered> {
-    let server = to.run(|| UdpSocket::bind(at).with_context(|| format!("bind UDP {at} in {}", to.name())))?;
+    let own = here(at);
+    let server =
+        to.run(|| UdpSocket::bind(own).with_context(|| format!("bind UDP {own} in {}", to.name())))?;
     server.set_read_timeout(Some(Duration::from_millis(100)))?;
     let done = AtomicBool::new(false);
     let serve = || serve_udp(&server, (request, answer), &done);
@@ -194,6 +226,11 @@ pub(crate) fn any(at: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr, 0)
 }
 
+/// Where a server listens to be reached at `at`: at its port of every address, since a router may translate.
+fn here(at: SocketAddr) -> SocketAddr {
+    SocketAddr::new(any(at).ip(), at.port())
+}
+
 /// A UDP socket of the calling thread's host, connected to `at`, so that ICMP errors come back to it.
 fn udp_client(at: SocketAddr) -> Result<UdpSocket> {
     let socket = UdpSocket::bind(any(at))?;
@@ -204,8 +241,9 @@ fn udp_client(at: SocketAddr) -> Result<UdpSocket> {
 
 /// A listening socket in host `to` whose accept has a timeout.
 fn tcp_listener(to: &Host, at: SocketAddr) -> Result<TcpListener> {
+    let own = here(at);
     let listener =
-        to.run(|| TcpListener::bind(at).with_context(|| format!("bind TCP {at} in {}", to.name())))?;
+        to.run(|| TcpListener::bind(own).with_context(|| format!("bind TCP {own} in {}", to.name())))?;
     set_socket_timeout(&listener, Timeout::Recv, Some(TIMEOUT))?;
     Ok(listener)
 }
