@@ -1,4 +1,4 @@
-.PHONY: setup demo test lint bench fixtures
+.PHONY: setup demo test test-vm lint bench fixtures
 
 setup:
 	@scripts/setup
@@ -8,6 +8,9 @@ demo:
 
 test:
 	@scripts/test
+
+test-vm:
+	@scripts/test-vm
 
 lint:
 	@scripts/lint

@@ -1,0 +1,105 @@
+//! A guest that records, and what it left.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+use assert_cmd::cargo::cargo_bin;
+use lab::scenario::SCENARIOS;
+
+/// The recorder that is tested.
+const NTREC: &str = env!("CARGO_BIN_EXE_ntrec");
+
+/// The project's folder, which guests see at the same place.
+pub const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// How long a guest may take, seconds: attaching hundreds of kprobes for each scenario is slow on old kernels.
+const PATIENCE: &str = "3600";
+
+/// A kernel of `scripts/kernels`.
+pub struct Kernel {
+    /// Its folder below `target/kernels`.
+    pub name: &'static str,
+    /// Whether the tests can do without it.
+    pub need: Need,
+}
+
+/// Whether the tests can do without a kernel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Without it they fail.
+    Required,
+    /// Without it they say so.
+    Wanted,
+}
+
+/// What a guest left.
+pub struct Guest {
+    /// The name of its kernel.
+    pub kernel: &'static str,
+    /// What its kernel said at the console.
+    pub console: String,
+    /// What it recorded.
+    pub recordings: Vec<Recording>,
+}
+
+/// One scenario that was recorded.
+pub struct Recording {
+    /// The scenario's name.
+    pub scenario: &'static str,
+    /// Exit status of `lab run`; absent if the guest did not get that far.
+    pub status: Option<i32>,
+    /// What the recorder said, and why `lab run` failed.
+    pub stderr: String,
+    /// The capture, if there is one.
+    pub file: PathBuf,
+}
+
+impl Kernel {
+    /// Boots a guest that records every scenario; `None`, with the reason printed, if that is not asked for.
+    pub fn record(&self) -> Option<Guest> {
+        /// One guest at a time: each is as busy as the machine allows.
+        static TURN: Mutex<()> = Mutex::new(());
+        let Some(asked) = std::env::var_os("NTREC_VM") else {
+            eprintln!("skipped: a guest takes minutes; `make test-vm` boots one for each kernel");
+            return None;
+        };
+        let target = Path::new(PROJECT).join("target");
+        if !target.join("kernels").join(self.name).join("version").exists() {
+            assert!(self.need == Need::Wanted, "kernel {} is missing; run scripts/kernels", self.name);
+            eprintln!("skipped: kernel {} is missing; scripts/kernels says why", self.name);
+            return None;
+        }
+        let folder = target.join("vm").join(self.name);
+        if asked != "again" {
+            let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+            self.boot(&folder);
+        }
+        Some(self.read(&folder))
+    }
+
+    /// Runs the guest to its end. That it fails shows in what it left.
+    fn boot(&self, folder: &Path) {
+        let _ = fs::remove_dir_all(folder);
+        fs::create_dir_all(folder).unwrap();
+        let mut command = Command::new(Path::new(PROJECT).join("scripts/guest"));
+        command.arg("--out").arg(folder).arg("--console").arg(folder.join("console"));
+        command.args(["--time", PATIENCE, self.name, "tests/vm/record"]);
+        command.arg(folder).arg(cargo_bin("lab")).arg(NTREC);
+        let status = command.current_dir(PROJECT).status().unwrap();
+        eprintln!("guest with kernel {}: {status}", self.name);
+    }
+
+    /// Reads what the guest left.
+    fn read(&self, folder: &Path) -> Guest {
+        let text = |name: String| fs::read_to_string(folder.join(name)).unwrap_or_default();
+        let recordings = SCENARIOS.iter().map(|scenario| Recording {
+            scenario: scenario.name,
+            status: text(format!("{}.status", scenario.name)).trim().parse().ok(),
+            stderr: text(format!("{}.stderr", scenario.name)),
+            file: folder.join(format!("{}.ntc", scenario.name)),
+        });
+        Guest { kernel: self.name, console: text("console".to_owned()), recordings: recordings.collect() }
+    }
+}

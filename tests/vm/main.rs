@@ -1,0 +1,45 @@
+//! The recorder on other kernels: every scenario of the lab, recorded in a guest of each kernel, judged here.
+//!
+//! A guest is emulated and slow, so these tests run only when `NTREC_VM` is set, as `make test-vm` does; then a
+//! required kernel that is missing is a failure. One guest a kernel records everything into `target/vm/KERNEL`.
+//! With `NTREC_VM=again` what the last run left there is judged once more.
+//!
+//! What a kernel is expected to do stands in `expected/KERNEL/*.txt`; `UPDATE=1` rewrites these files, to be
+//! reviewed like code. Without such a file nothing is expected.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod guest;
+mod judge;
+#[allow(dead_code, reason = "the tests on the running kernel use all of it")]
+#[path = "../live/rows.rs"]
+mod rows;
+
+use guest::{Kernel, Need};
+
+/// Records everything in one guest and judges it; all complaints are told at once.
+fn check(kernel: &Kernel) {
+    let Some(guest) = kernel.record() else { return };
+    let complaints = judge::all(&guest);
+    assert!(complaints.is_empty(), "kernel {}:\n{}", kernel.name, complaints.join("\n"));
+}
+
+#[test]
+fn kernel_5_10() {
+    check(&Kernel { name: "5.10", need: Need::Wanted });
+}
+
+#[test]
+fn kernel_6_1() {
+    check(&Kernel { name: "6.1", need: Need::Required });
+}
+
+#[test]
+fn kernel_6_12() {
+    check(&Kernel { name: "6.12", need: Need::Required });
+}
+
+#[test]
+fn kernel_7_x() {
+    check(&Kernel { name: "7.x", need: Need::Wanted });
+}
