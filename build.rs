@@ -5,7 +5,7 @@ use std::{env, path::PathBuf};
 use libbpf_cargo::SkeletonBuilder;
 
 /// The BPF sources; a change in any of them makes a new skeleton.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     "bpf/ntrec.bpf.c",
     "bpf/event.h",
     "bpf/kernel.h",
@@ -13,13 +13,19 @@ const SOURCES: [&str; 7] = [
     "bpf/packet.bpf.h",
     "bpf/filter.bpf.h",
     "bpf/record.bpf.h",
+    "bpf/function.bpf.h",
 ];
 
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("ntrec.skel.rs");
+    let arch = match env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets it").as_str() {
+        "x86_64" => "-D__TARGET_ARCH_x86",
+        "aarch64" => "-D__TARGET_ARCH_arm64",
+        other => panic!("bpf/compat.bpf.h does not know the registers of {other}: add them there"),
+    };
     SkeletonBuilder::new()
         .source(SOURCES[0])
-        .clang_args(["-Wall", "-Wno-unused-function", "-mcpu=v3"])
+        .clang_args(["-Wall", "-Wno-unused-function", "-mcpu=v3", arch])
         .build_and_generate(&out)
         .expect("bpf/ntrec.bpf.c compiles; it needs clang: apt-get install clang");
     for source in SOURCES {

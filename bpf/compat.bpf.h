@@ -3,6 +3,68 @@
 #ifndef NTREC_COMPAT_BPF_H
 #define NTREC_COMPAT_BPF_H
 
+/* Helpers that not every kernel has; CO-RE finds out which do. */
+enum bpf_func_id {
+	BPF_FUNC_get_current_task_btf = 158, /* 5.11 */
+	BPF_FUNC_get_attach_cookie = 174, /* 5.15 */
+	BPF_FUNC_task_pt_regs = 175, /* 5.15 */
+};
+
+/*
+ * How a pointer may be read: the kernel knows the type of what tracepoints and
+ * fentry hand over, so that its fields are loads; a kprobe's registers are
+ * numbers, whose memory only a helper may read.
+ */
+enum access {
+	TYPED,
+	UNTYPED,
+};
+
+static __always_inline __u64 get64(const void *field, enum access how)
+{
+	__u64 value = 0;
+
+	if (how == TYPED)
+		return *(const __u64 *)field;
+	bpf_probe_read_kernel(&value, sizeof(value), field);
+	return value;
+}
+
+static __always_inline void *get_pointer(const void *field, enum access how)
+{
+	return (void *)get64(field, how);
+}
+
+static __always_inline __u32 get32(const void *field, enum access how)
+{
+	__u32 value = 0;
+
+	if (how == TYPED)
+		return *(const __u32 *)field;
+	bpf_probe_read_kernel(&value, sizeof(value), field);
+	return value;
+}
+
+static __always_inline __u16 get16(const void *field, enum access how)
+{
+	__u16 value = 0;
+
+	if (how == TYPED)
+		return *(const __u16 *)field;
+	bpf_probe_read_kernel(&value, sizeof(value), field);
+	return value;
+}
+
+static __always_inline __u8 get8(const volatile void *field, enum access how)
+{
+	__u8 value = 0;
+
+	if (how == TYPED)
+		return *(const __u8 *)field;
+	bpf_probe_read_kernel(&value, sizeof(value), (const void *)field);
+	return value;
+}
+
 /*
  * Which context a hook runs in. The preempt count would say it, but kernels
  * without CONFIG_KALLSYMS_ALL hide the variable from BPF. The stack says it
@@ -16,35 +78,66 @@
 #define THREAD_SIZE (16 << 10) /* x86-64 and arm64 */
 #define PF_KTHREAD 0x00200000
 
-static __always_inline bool is_ksoftirqd(const struct task_struct *task)
+static __always_inline bool is_ksoftirqd(const struct task_struct *task, enum access how)
 {
-	const char *c = task->comm;
+	char comm[8] = "";
 
-	return task->flags & PF_KTHREAD && c[0] == 'k' && c[1] == 's' && c[2] == 'o' && c[3] == 'f';
-}
-
-static __always_inline bool interrupted_user_space(struct task_struct *task)
-{
-	const struct pt_regs *regs;
-
-	if (task->flags & PF_KTHREAD || !bpf_core_field_exists(regs->orig_ax))
+	if (!(get32(&task->flags, how) & PF_KTHREAD))
 		return false;
-	regs = (void *)bpf_task_pt_regs(task);
-	return regs->orig_ax == -1ULL;
+	bpf_probe_read_kernel(comm, sizeof(comm), task->comm);
+	return comm[0] == 'k' && comm[1] == 's' && comm[2] == 'o' && comm[3] == 'f';
 }
 
-static __always_inline __u8 context(const void *ctx)
+/* Until 5.15 the registers' place at the end of the task's stack has to be calculated. */
+static __always_inline const struct pt_regs *user_registers(struct task_struct *task, const char *stack)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
-	__u64 above = (__u64)ctx - (__u64)task->stack;
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
+		return (void *)bpf_task_pt_regs(task);
+	return (void *)(stack + THREAD_SIZE - bpf_core_type_size(struct pt_regs));
+}
 
-	if (above >= THREAD_SIZE || is_ksoftirqd(task) || interrupted_user_space(task))
+static __always_inline bool interrupted_user_space(struct task_struct *task, const char *stack,
+						   enum access how)
+{
+	const struct pt_regs *regs = NULL;
+	__u64 orig_ax = 0;
+
+	if (get32(&task->flags, how) & PF_KTHREAD || !bpf_core_field_exists(regs->orig_ax))
+		return false;
+	regs = user_registers(task, stack);
+	bpf_probe_read_kernel(&orig_ax, sizeof(orig_ax), &regs->orig_ax);
+	return orig_ax == -1ULL;
+}
+
+/* The verifier lets nobody calculate with a context's address, but with half of it. */
+static __always_inline __u32 low_half(const void *ctx)
+{
+	__u64 half;
+
+	asm volatile("r0 = %1\n\tw0 = w0\n\t%0 = r0" : "=r"(half) : "r"(ctx) : "r0");
+	return half;
+}
+
+static __always_inline __u8 context_of(const void *ctx, struct task_struct *task, enum access how)
+{
+	const char *stack = get_pointer(&task->stack, how);
+	__u32 above = low_half(ctx) - (__u32)(__u64)stack;
+
+	if (above >= THREAD_SIZE || is_ksoftirqd(task, how) ||
+	    interrupted_user_space(task, stack, how))
 		return CTX_SOFTIRQ;
 	return CTX_TASK;
 }
 
+static __always_inline __u8 context(const void *ctx)
+{
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf))
+		return context_of(ctx, bpf_get_current_task_btf(), TYPED);
+	return context_of(ctx, (void *)bpf_get_current_task(), UNTYPED);
+}
+
 /*
- * Arguments of a tracepoint. kfree_skb has had three signatures, others have
+ * Arguments of a tracepoint or fentry. kfree_skb has had three signatures, others have
  * grown too, so the position is looked up in BTF by user space and stands in
  * read-only data. Each load is an instruction of its own: the compiler would
  * merge them into one at a computed offset, which the verifier refuses.
@@ -72,8 +165,100 @@ static __always_inline __u64 load_argument(__u64 *ctx, __u8 position)
 	case 5:
 		asm volatile("%0 = *(u64 *)(%1 + 40)" : "=r"(value) : "r"(ctx));
 		break;
+	case 6:
+		asm volatile("%0 = *(u64 *)(%1 + 48)" : "=r"(value) : "r"(ctx));
+		break;
+	case 7:
+		asm volatile("%0 = *(u64 *)(%1 + 56)" : "=r"(value) : "r"(ctx));
+		break;
+	case 8:
+		asm volatile("%0 = *(u64 *)(%1 + 64)" : "=r"(value) : "r"(ctx));
+		break;
+	case 9:
+		asm volatile("%0 = *(u64 *)(%1 + 72)" : "=r"(value) : "r"(ctx));
+		break;
+	case 10:
+		asm volatile("%0 = *(u64 *)(%1 + 80)" : "=r"(value) : "r"(ctx));
+		break;
 	}
 	return value;
+}
+
+/*
+ * The registers that a kprobe is given: struct pt_regs, which is part of the
+ * kernel's user interface (arch/x86, arch/arm64 uapi/asm/ptrace.h).
+ */
+#if defined(__TARGET_ARCH_x86)
+struct registers {
+	__u64 r15, r14, r13, r12, bp, bx, r11, r10, r9, r8, ax, cx, dx, si, di;
+	__u64 orig_ax, ip, cs, flags, sp, ss;
+};
+#define CALL_PUSHES 8 /* the return address */
+#define BREAKPOINT_LEN 1 /* how far behind the function's address ip is */
+#elif defined(__TARGET_ARCH_arm64)
+struct registers {
+	__u64 regs[31], sp, ip, pstate;
+};
+#define CALL_PUSHES 0
+#define BREAKPOINT_LEN 0
+#endif
+
+/* As load_argument(): each register is loaded by an instruction of its own. */
+static __always_inline __u64 load_register(const struct registers *r, __u8 position)
+{
+	__u64 value = 0;
+
+	switch (position) {
+#if defined(__TARGET_ARCH_x86)
+	case 0:
+		asm volatile("%0 = *(u64 *)(%1 + 112)" : "=r"(value) : "r"(r));
+		break;
+	case 1:
+		asm volatile("%0 = *(u64 *)(%1 + 104)" : "=r"(value) : "r"(r));
+		break;
+	case 2:
+		asm volatile("%0 = *(u64 *)(%1 + 96)" : "=r"(value) : "r"(r));
+		break;
+	case 3:
+		asm volatile("%0 = *(u64 *)(%1 + 88)" : "=r"(value) : "r"(r));
+		break;
+	case 4:
+		asm volatile("%0 = *(u64 *)(%1 + 72)" : "=r"(value) : "r"(r));
+		break;
+	case 5:
+		asm volatile("%0 = *(u64 *)(%1 + 64)" : "=r"(value) : "r"(r));
+		break;
+#elif defined(__TARGET_ARCH_arm64)
+	case 0:
+		asm volatile("%0 = *(u64 *)(%1 + 0)" : "=r"(value) : "r"(r));
+		break;
+	case 1:
+		asm volatile("%0 = *(u64 *)(%1 + 8)" : "=r"(value) : "r"(r));
+		break;
+	case 2:
+		asm volatile("%0 = *(u64 *)(%1 + 16)" : "=r"(value) : "r"(r));
+		break;
+	case 3:
+		asm volatile("%0 = *(u64 *)(%1 + 24)" : "=r"(value) : "r"(r));
+		break;
+	case 4:
+		asm volatile("%0 = *(u64 *)(%1 + 32)" : "=r"(value) : "r"(r));
+		break;
+	case 5:
+		asm volatile("%0 = *(u64 *)(%1 + 40)" : "=r"(value) : "r"(r));
+		break;
+#endif
+	}
+	return value;
+}
+
+static __always_inline __u64 returned(const struct registers *r)
+{
+#if defined(__TARGET_ARCH_x86)
+	return r->ax;
+#else
+	return r->regs[0];
+#endif
 }
 
 #endif

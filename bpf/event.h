@@ -13,9 +13,14 @@
 #define NAME_LEN 16 /* IFNAMSIZ and TASK_COMM_LEN */
 #define STACK_DEPTH 32 /* frames kept of a kernel stack */
 #define HEADER_SHORT 64 /* bytes from the network header: TCP or UDP over IPv4, with options */
+#define TABLE_LEN 64 /* of a table's name: XT_TABLE_MAXNAMELEN is 32, nftables' have no bound */
+#define CHAIN_LEN 128 /* NFT_CHAIN_MAXNAMELEN */
 #define HEADER_LONG 128 /* IPv6, long options, tunnels */
 
-/* Every hook of the recorder. The name of a hook is its tracepoint's name. */
+/*
+ * Every tracepoint of the recorder, by its name. Numbers from PROBE_MAX on are
+ * kernel functions, which user space chooses.
+ */
 enum probe {
 	NET_DEV_QUEUE,
 	NET_DEV_START_XMIT,
@@ -53,7 +58,9 @@ enum probe {
 	PROBE_MAX,
 };
 
-/* What an argument of a tracepoint is to us; its position comes from BTF. */
+#define PROBES 1024 /* tracepoints and functions of one capture */
+
+/* What an argument of a tracepoint or function is to us; its position comes from BTF. */
 enum role {
 	ROLE_SKB,
 	ROLE_SK,
@@ -64,6 +71,13 @@ enum role {
 	ROLE_REQUEST,
 	ROLE_FIRST, /* the first integer that has no other role */
 	ROLE_SECOND, /* the second one */
+	ROLE_SKB2, /* the second packet */
+	ROLE_SKB_REF, /* struct sk_buff ** */
+	ROLE_PKTINFO, /* struct nft_pktinfo * */
+	ROLE_SOCKET, /* struct socket * */
+	ROLE_STATE, /* struct nf_hook_state * */
+	ROLE_TABLE, /* struct xt_table * */
+	ROLE_RETURN, /* behind the last argument: what fexit is given */
 	ROLE_MAX,
 };
 #define NO_ARGUMENT 0xff
@@ -75,6 +89,47 @@ enum part {
 	PART_HEADER_SHORT = 4,
 	PART_HEADER_LONG = 8,
 	PART_STACK = 16,
+	PART_CALL = 32,
+	PART_NETFILTER = 64,
+};
+
+/* What an event of a function is. */
+enum form {
+	FORM_ENTRY, /* of a tracepoint, too */
+	FORM_RETURN,
+	FORM_LINK,
+};
+
+/* What a function does with packets, as far as a program must know. */
+enum function_flag {
+	FUNCTION_RETURNS = 1, /* its return is recorded */
+	FUNCTION_STARTS = 2, /* a packet may start to match here */
+	FUNCTION_ENDS = 4, /* the packet ends here */
+	FUNCTION_RECEIVES = 8, /* skb->data is the network header */
+};
+
+/* How a function makes another packet of one: where the child is. */
+enum link {
+	LINK_NONE,
+	LINK_RETURN, /* the return value */
+	LINK_LIST, /* the return value, and its next ones */
+	LINK_IF_ZERO, /* the second packet is the parent of the first, if 0 is returned */
+	LINK_IF_TRUE, /* the same, if something else is */
+};
+
+/* Which verdict of netfilter a function gives. */
+enum netfilter {
+	NETFILTER_NONE,
+	NETFILTER_HOOK, /* nf_hook_slow */
+	NETFILTER_XTABLES, /* ipt_do_table and its kin */
+	NETFILTER_NFTABLES, /* nft_do_chain */
+};
+
+struct function {
+	__u8 flags; /* enum function_flag */
+	__u8 link; /* enum link */
+	__u8 netfilter; /* enum netfilter */
+	__u8 pad;
 };
 
 enum context {
@@ -105,13 +160,14 @@ struct record {
 	__u16 gso_size;
 	__u16 gso_segs;
 	__u16 cpu;
-	__u8 probe; /* enum probe */
+	__u16 probe; /* enum probe, or a function's number */
+	__u8 form; /* enum form */
 	__u8 ctx; /* enum context */
 	__u8 parts; /* enum part */
 	__u8 header_len; /* valid bytes of the header part */
 	__u8 frames; /* valid frames of the stack part */
 	__u8 has_ret;
-	__u8 pad[4];
+	__u8 pad[2];
 };
 
 /* kfree_skb, consume_skb, resets, ICMP errors: why and where. */
@@ -163,9 +219,26 @@ struct sock_part {
 	__u32 total_retrans;
 };
 
+/* A function's return, or a packet that was made of another. */
+struct call_part {
+	__u64 entry; /* of a return: cpu << 48 | seq of the call's own event */
+	__u64 child; /* of a link: the other packet */
+};
+
+/* A verdict of netfilter, given at a function's return. */
+struct netfilter_part {
+	char table[TABLE_LEN];
+	char chain[CHAIN_LEN];
+	__u8 family; /* NFPROTO_IPV4, ... */
+	__u8 hook; /* NF_INET_PRE_ROUTING, ... */
+	__u8 pad[6];
+};
+
 _Static_assert(sizeof(struct record) == 136, "no implicit padding on the wire");
 _Static_assert(sizeof(struct free_part) == 16, "no implicit padding on the wire");
 _Static_assert(sizeof(struct sock_part) == 128, "no implicit padding on the wire");
+_Static_assert(sizeof(struct call_part) == 16, "no implicit padding on the wire");
+_Static_assert(sizeof(struct netfilter_part) == 200, "no implicit padding on the wire");
 
 /* Capture filters: an empty list or range lets everything pass. */
 #define FILTER_MAX 8 /* entries of each list */
@@ -218,8 +291,8 @@ struct filter {
 struct cpu_state {
 	__u64 seq;
 	__u64 received; /* address of the matched packet that this CPU delivers now */
-	__u64 counted[PROBE_MAX];
-	__u64 lost[PROBE_MAX];
+	__u64 counted[PROBES];
+	__u64 lost[PROBES];
 };
 
 /* Where a packet that matched was last seen, to tell its address's next user. */

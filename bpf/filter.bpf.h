@@ -210,8 +210,8 @@ static __always_inline bool match_packet(const struct packet *p)
 {
 	struct flow f = {.l4 = NO_L4};
 
-	if (!on_device(p->skb->dev) || !in_numbers(&filter.netns, p->netns) ||
-	    !in_ranges(&filter.len, p->skb->len) || !match_pid(p->ctx))
+	if (!on_device(p->dev) || !in_numbers(&filter.netns, p->netns) ||
+	    !in_ranges(&filter.len, p->len) || !match_pid(p->ctx))
 		return false;
 	if (p->protocol == ETH_P_IP)
 		parse_v4(&f, p);

@@ -24,6 +24,7 @@ typedef _Bool bool;
 
 /* uapi/linux/bpf.h */
 enum {
+	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_RINGBUF = 27,
@@ -149,12 +150,48 @@ struct tcp_skb_cb {
 	__u8 tcp_flags;
 };
 
+struct socket {
+	struct sock *sk;
+};
+
+struct nf_hook_state {
+	__u8 hook;
+	__u8 pf;
+};
+
+struct xt_table {
+	char name[32];
+};
+
+struct nft_table {
+	char *name;
+};
+
+struct nft_chain {
+	struct nft_table *table;
+	char *name;
+};
+
+struct nft_pktinfo {
+	struct sk_buff *skb;
+	const struct nf_hook_state *state;
+};
+
+/* Until 5.13 nft_pktinfo held what xtables are given. */
+struct xt_action_param {
+	const struct nf_hook_state *state;
+};
+struct nft_pktinfo___5_12 {
+	struct xt_action_param xt;
+};
+
 struct skb_shared_info {
 	unsigned short gso_size;
 	unsigned short gso_segs;
 };
 
 struct sk_buff {
+	struct sk_buff *next;
 	struct net_device *dev;
 	struct sock *sk;
 	char cb[48];

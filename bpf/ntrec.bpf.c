@@ -2,7 +2,8 @@
 /*
  * Kernel event -> ring buffer. One short program a hook; what each probe means
  * is in the header files by concern: event.h (the wire), packet (headers),
- * filter (what starts to be followed), record (filling).
+ * filter (what starts to be followed), record (filling), function (kernel
+ * functions, by whatever backend).
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
@@ -32,12 +33,12 @@ static __always_inline bool silent(void)
 static __always_inline bool begins_anew(const struct track *t, const struct packet *p,
 					enum stage stage)
 {
-	if (p->skb->skb_iif)
+	if (p->iif)
 		return false;
 	if (stage == STAGE_QUEUED)
 		return t->stage >= STAGE_DRIVER || t->queued_on == p->ifindex;
 	if (stage == STAGE_DRIVER && t->stage == STAGE_SENT)
-		return t->head != (__u64)p->skb->head;
+		return t->head != p->head;
 	return stage >= STAGE_DRIVER && t->stage == STAGE_STACK;
 }
 
@@ -45,7 +46,7 @@ static __always_inline bool start_tracking(const struct packet *p, enum stage st
 {
 	__u64 key = (__u64)p->skb;
 	struct track fresh = {
-		.head = (__u64)p->skb->head,
+		.head = p->head,
 		.stage = stage,
 		.queued_on = stage == STAGE_QUEUED ? p->ifindex : 0,
 	};
@@ -68,7 +69,7 @@ static __always_inline bool follow(const struct packet *p, enum stage stage, boo
 		return start_tracking(p, stage);
 	}
 	t->stage = stage;
-	t->head = (__u64)p->skb->head;
+	t->head = p->head;
 	return true;
 }
 
@@ -95,10 +96,19 @@ int on_softirq_exit(__u64 *ctx)
 	return 0;
 }
 
-static __always_inline int emit_packet(const struct packet *p, enum probe probe, __u64 ts)
+/* Cpu and number of an event, by which its return names it. */
+static __always_inline __u64 name_of(const struct record *r)
+{
+	return (__u64)r->cpu << 48 | (r->seq & 0xffffffffffffULL);
+}
+
+/* Records a packet; returns the event's name, or 0 if it was lost. */
+static __always_inline __u64 emit_packet(const struct packet *p, __u32 probe, __u64 ts,
+					 enum access how)
 {
 	struct short_record *brief;
 	struct long_record *e;
+	__u64 name;
 
 	if (wants_long_header(p)) {
 		e = begin(probe, sizeof(*e), ts);
@@ -106,22 +116,24 @@ static __always_inline int emit_packet(const struct packet *p, enum probe probe,
 			return 0;
 		fill_task(&e->r, p->ctx);
 		clear_skb(&e->r);
-		fill_skb(&e->r, p->skb);
+		fill_skb(&e->r, p->skb, how);
 		fill_long_header(e->header, &e->r, p);
+		name = name_of(&e->r);
 		submit(&e->r);
-		return 0;
+		return name;
 	}
 	brief = begin(probe, sizeof(*brief), ts);
 	if (!brief)
 		return 0;
 	fill_task(&brief->r, p->ctx);
 	clear_skb(&brief->r);
-	fill_skb(&brief->r, p->skb);
+	fill_skb(&brief->r, p->skb, how);
 	__builtin_memcpy(brief->header, p->header, HEADER_SHORT);
 	brief->r.parts = PART_HEADER_SHORT;
 	brief->r.header_len = p->available < HEADER_SHORT ? p->available : HEADER_SHORT;
+	name = name_of(&brief->r);
 	submit(&brief->r);
-	return 0;
+	return name;
 }
 
 /* A packet with its headers: the hooks of the transmit and receive paths. */
@@ -134,13 +146,15 @@ static __always_inline int on_packet(__u64 *ctx, enum probe probe, enum stage st
 
 	if (silent() || !skb)
 		return 0;
-	read_packet(&p, ctx, skb, receiving);
+	read_packet(&p, ctx, skb, receiving, TYPED);
 	if (filter.active) {
 		pass = follow(&p, stage, probe != NET_DEV_START_XMIT);
 		if (stage == STAGE_STACK)
 			mark_received(pass ? (__u64)skb : 0);
 	}
-	return pass ? emit_packet(&p, probe, ts) : 0;
+	if (pass)
+		emit_packet(&p, probe, ts, TYPED);
+	return 0;
 }
 
 /* A packet without its headers: they may be gone, or are known. */
@@ -165,7 +179,7 @@ static __always_inline int on_bare_packet(__u64 *ctx, enum probe probe, enum rol
 }
 
 /* The rare hooks record all that there is: packet, socket, cause, stack. */
-static __always_inline struct full_record *begin_full(__u64 *ctx, enum probe probe)
+static __always_inline struct full_record *begin_full(void *ctx, __u32 probe)
 {
 	struct full_record *e = begin(probe, sizeof(*e), bpf_ktime_get_ns());
 
@@ -180,30 +194,31 @@ static __always_inline struct full_record *begin_full(__u64 *ctx, enum probe pro
 	return e;
 }
 
-static __always_inline void fill_full_packet(struct full_record *e, const struct packet *p)
+static __always_inline void fill_full_packet(struct full_record *e, const struct packet *p,
+					     enum access how)
 {
-	fill_skb(&e->r, p->skb);
+	fill_skb(&e->r, p->skb, how);
 	fill_long_header(e->header, &e->r, p);
 }
 
-static __always_inline void fill_full_sock(struct full_record *e, struct sock *sk)
+static __always_inline void fill_full_sock(struct full_record *e, struct sock *sk, enum access how)
 {
 	e->r.sk = (__u64)sk;
-	e->r.netns = sock_netns(sk);
-	fill_addresses(&e->sock, &sk->__sk_common);
-	fill_sock(&e->sock, sk);
+	e->r.netns = sock_netns(sk, how);
+	fill_addresses(&e->sock, &sk->__sk_common, how);
+	fill_sock(&e->sock, sk, how);
 }
 
-static __always_inline bool passes_sock(const void *ctx, struct sock *sk)
+static __always_inline bool passes_sock(const void *ctx, struct sock *sk, enum access how)
 {
 	struct cpu_state *cpu = this_cpu();
 	struct sock_part s = {};
 
 	if (!filter.active || (cpu && cpu->received && context(ctx) == CTX_SOFTIRQ))
 		return true;
-	fill_addresses(&s, &sk->__sk_common);
-	s.protocol = sk->sk_protocol;
-	return match_socket(ctx, &s, sock_netns(sk));
+	fill_addresses(&s, &sk->__sk_common, how);
+	s.protocol = get16(&sk->sk_protocol, how);
+	return match_socket(ctx, &s, sock_netns(sk, how));
 }
 
 /* An event of a socket alone. */
@@ -213,7 +228,7 @@ static __always_inline int on_sock(__u64 *ctx, enum probe probe)
 	__u64 ts = bpf_ktime_get_ns();
 	struct sock_record *e;
 
-	if (silent() || !sk || !passes_sock(ctx, sk))
+	if (silent() || !sk || !passes_sock(ctx, sk, TYPED))
 		return 0;
 	e = begin(probe, sizeof(*e), ts);
 	if (!e)
@@ -222,10 +237,10 @@ static __always_inline int on_sock(__u64 *ctx, enum probe probe)
 	clear_skb(&e->r);
 	__builtin_memset(&e->sock, 0, sizeof(e->sock));
 	e->r.sk = (__u64)sk;
-	e->r.netns = sock_netns(sk);
+	e->r.netns = sock_netns(sk, TYPED);
 	e->r.skb = argument(ctx, probe, ROLE_SKB);
-	fill_addresses(&e->sock, &sk->__sk_common);
-	fill_sock(&e->sock, sk);
+	fill_addresses(&e->sock, &sk->__sk_common, TYPED);
+	fill_sock(&e->sock, sk, TYPED);
 	e->r.parts = PART_SOCK;
 	if (probe == INET_SOCK_SET_STATE) {
 		e->sock.old_state = argument(ctx, probe, ROLE_FIRST);
@@ -275,7 +290,7 @@ static __always_inline int on_neigh(__u64 *ctx, enum probe probe)
 	fill_task(&e->r, ctx);
 	clear_skb(&e->r);
 	__builtin_memset(&e->sock, 0, sizeof(e->sock));
-	fill_device(&e->r, dev);
+	fill_device(&e->r, dev, TYPED);
 	e->sock.family = n->tbl->family;
 	if (!has_argument(probe, ROLE_LOCATION))
 		key = n->primary_key;
@@ -329,7 +344,7 @@ int on_net_dev_xmit(__u64 *ctx)
 	e->r.ret = (__s32)argument(ctx, NET_DEV_XMIT, ROLE_FIRST);
 	e->r.has_ret = true;
 	e->r.len = argument(ctx, NET_DEV_XMIT, ROLE_SECOND);
-	fill_device(&e->r, dev);
+	fill_device(&e->r, dev, TYPED);
 	submit(&e->r);
 	return 0;
 }
@@ -387,7 +402,7 @@ int on_kfree_skb(__u64 *ctx)
 
 	if (silent() || !skb)
 		return 0;
-	read_packet(&p, ctx, skb, false);
+	read_packet(&p, ctx, skb, false, TYPED);
 	if (filter.active) {
 		if (!bpf_map_lookup_elem(&tracked, &key) && !match_packet(&p))
 			return 0;
@@ -396,7 +411,7 @@ int on_kfree_skb(__u64 *ctx)
 	e = begin_full(ctx, KFREE_SKB);
 	if (!e)
 		return 0;
-	fill_full_packet(e, &p);
+	fill_full_packet(e, &p, TYPED);
 	e->r.parts &= ~PART_SOCK;
 	e->free.location = argument(ctx, KFREE_SKB, ROLE_LOCATION);
 	e->free.reason = argument(ctx, KFREE_SKB, ROLE_REASON);
@@ -421,7 +436,7 @@ int on_consume_skb(__u64 *ctx)
 		return 0;
 	fill_task(&e->r, ctx);
 	clear_skb(&e->r);
-	fill_skb(&e->r, skb);
+	fill_skb(&e->r, skb, TYPED);
 	__builtin_memset(&e->free, 0, sizeof(e->free));
 	e->free.location = argument(ctx, CONSUME_SKB, ROLE_LOCATION);
 	e->r.parts = PART_FREE;
@@ -492,12 +507,12 @@ int on_tcp_retransmit_skb(__u64 *ctx)
 	struct full_record *e;
 	struct tcp_skb_cb *cb;
 
-	if (silent() || !sk || !skb || !passes_sock(ctx, sk))
+	if (silent() || !sk || !skb || !passes_sock(ctx, sk, TYPED))
 		return 0;
 	e = begin_full(ctx, TCP_RETRANSMIT_SKB);
 	if (!e)
 		return 0;
-	fill_full_sock(e, sk);
+	fill_full_sock(e, sk, TYPED);
 	e->r.skb = (__u64)skb;
 	e->r.len = skb->len;
 	cb = (void *)skb->cb;
@@ -521,17 +536,17 @@ int on_tcp_retransmit_synack(__u64 *ctx)
 
 	if (silent() || !sk || !req)
 		return 0;
-	fill_addresses(&s, &req->__req_common);
+	fill_addresses(&s, &req->__req_common, TYPED);
 	s.protocol = IPPROTO_TCP;
-	if (filter.active && !match_socket(ctx, &s, sock_netns(sk)))
+	if (filter.active && !match_socket(ctx, &s, sock_netns(sk, TYPED)))
 		return 0;
 	e = begin_full(ctx, TCP_RETRANSMIT_SYNACK);
 	if (!e)
 		return 0;
 	e->r.sk = (__u64)sk;
-	e->r.netns = sock_netns(sk);
-	fill_sock(&e->sock, sk);
-	fill_addresses(&e->sock, &req->__req_common);
+	e->r.netns = sock_netns(sk, TYPED);
+	fill_sock(&e->sock, sk, TYPED);
+	fill_addresses(&e->sock, &req->__req_common, TYPED);
 	submit(&e->r);
 	return 0;
 }
@@ -548,15 +563,15 @@ static __always_inline int on_reset_of_packet(__u64 *ctx, struct sk_buff *skb, s
 	struct full_record *e;
 	struct packet p;
 
-	read_packet(&p, ctx, skb, false);
+	read_packet(&p, ctx, skb, false, TYPED);
 	if (filter.active && !is_followed((__u64)skb) && !match_packet(&p))
 		return 0;
 	e = begin_full(ctx, TCP_SEND_RESET);
 	if (!e)
 		return 0;
-	fill_full_packet(e, &p);
+	fill_full_packet(e, &p, TYPED);
 	if (sk)
-		fill_full_sock(e, sk);
+		fill_full_sock(e, sk, TYPED);
 	fill_reset(e, ctx);
 	submit(&e->r);
 	return 0;
@@ -567,12 +582,12 @@ static __always_inline int on_reset_by_sock(__u64 *ctx, struct sock *sk)
 {
 	struct full_record *e;
 
-	if (!passes_sock(ctx, sk))
+	if (!passes_sock(ctx, sk, TYPED))
 		return 0;
 	e = begin_full(ctx, TCP_SEND_RESET);
 	if (!e)
 		return 0;
-	fill_full_sock(e, sk);
+	fill_full_sock(e, sk, TYPED);
 	fill_reset(e, ctx);
 	submit(&e->r);
 	return 0;
@@ -602,13 +617,13 @@ int on_tcp_bad_csum(__u64 *ctx)
 
 	if (silent() || !skb)
 		return 0;
-	read_packet(&p, ctx, skb, false);
+	read_packet(&p, ctx, skb, false, TYPED);
 	if (filter.active && !is_followed((__u64)skb) && !match_packet(&p))
 		return 0;
 	e = begin_full(ctx, TCP_BAD_CSUM);
 	if (!e)
 		return 0;
-	fill_full_packet(e, &p);
+	fill_full_packet(e, &p, TYPED);
 	submit(&e->r);
 	return 0;
 }
@@ -623,13 +638,13 @@ int on_icmp_send(__u64 *ctx)
 
 	if (silent() || !skb)
 		return 0;
-	read_packet(&p, ctx, skb, false);
+	read_packet(&p, ctx, skb, false, TYPED);
 	if (filter.active && !is_followed((__u64)skb) && !match_packet(&p))
 		return 0;
 	e = begin_full(ctx, ICMP_SEND);
 	if (!e)
 		return 0;
-	fill_full_packet(e, &p);
+	fill_full_packet(e, &p, TYPED);
 	e->free.icmp_type = argument(ctx, ICMP_SEND, ROLE_FIRST);
 	e->free.icmp_code = argument(ctx, ICMP_SEND, ROLE_SECOND);
 	submit(&e->r);
@@ -677,3 +692,5 @@ int on_neigh_cleanup_and_release(__u64 *ctx)
 {
 	return on_neigh(ctx, NEIGH_CLEANUP_AND_RELEASE);
 }
+
+#include "function.bpf.h"

@@ -11,9 +11,13 @@
 struct packet {
 	const void *ctx;
 	struct sk_buff *skb;
+	struct net_device *dev;
 	const void *network;
+	__u64 head;
 	__u32 available; /* linear bytes from the network header on */
+	__u32 len;
 	__u32 ifindex;
+	__u32 iif;
 	__u32 netns;
 	__u16 protocol; /* host byte order */
 	__u8 header[HEADER_SHORT] __attribute__((aligned(8))); /* copied in words */
@@ -28,26 +32,40 @@ static __always_inline __u16 be16(const __u8 *p)
  * A received packet's data starts at the network header before
  * __netif_receive_skb_core sets it; elsewhere the header is where skb says.
  */
-static __always_inline const void *network_header(const struct sk_buff *skb, bool receiving)
+static __always_inline const void *network_header(const struct sk_buff *skb, const void *head,
+						  bool receiving, enum access how)
 {
-	if (receiving || !skb->network_header)
-		return skb->data;
-	return skb->head + skb->network_header;
+	__u16 offset = get16(&skb->network_header, how);
+
+	if (receiving || !offset)
+		return get_pointer(&skb->data, how);
+	return head + offset;
+}
+
+static __always_inline __u32 netns_of(const struct net_device *dev, enum access how)
+{
+	const struct net *net = get_pointer(&dev->nd_net.net, how);
+
+	return get32(&net->ns.inum, how);
 }
 
 static __always_inline void read_packet(struct packet *p, const void *ctx, struct sk_buff *skb,
-					bool receiving)
+					bool receiving, enum access how)
 {
-	const void *end = skb->head + skb->tail;
-	struct net_device *dev = skb->dev;
+	const void *head = get_pointer(&skb->head, how), *end = head + get32(&skb->tail, how);
+	struct net_device *dev = get_pointer(&skb->dev, how);
 
 	p->ctx = ctx;
 	p->skb = skb;
-	p->protocol = __builtin_bswap16(skb->protocol);
-	p->network = network_header(skb, receiving);
+	p->dev = dev;
+	p->head = (__u64)head;
+	p->len = get32(&skb->len, how);
+	p->iif = get32(&skb->skb_iif, how);
+	p->protocol = __builtin_bswap16(get16(&skb->protocol, how));
+	p->network = network_header(skb, head, receiving, how);
 	p->available = p->network < end ? end - p->network : 0;
-	p->ifindex = dev ? dev->ifindex : 0;
-	p->netns = dev ? dev->nd_net.net->ns.inum : 0;
+	p->ifindex = dev ? get32(&dev->ifindex, how) : 0;
+	p->netns = dev ? netns_of(dev, how) : 0;
 	if (p->available > 0xffff ||
 	    bpf_probe_read_kernel(p->header, sizeof(p->header), p->network))
 		p->available = 0;

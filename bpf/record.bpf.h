@@ -23,6 +23,15 @@ struct sock_record {
 	struct record r;
 	struct sock_part sock;
 };
+struct call_record {
+	struct record r;
+	struct call_part call;
+};
+struct netfilter_record {
+	struct record r;
+	struct call_part call;
+	struct netfilter_part netfilter;
+};
 struct full_record {
 	struct record r;
 	struct free_part free;
@@ -51,8 +60,10 @@ struct {
 	__type(value, struct track);
 } tracked SEC(".maps");
 
-const volatile __u8 arguments[PROBE_MAX][ROLE_MAX] = {};
-const volatile __u8 with_stack[PROBE_MAX] = {};
+const volatile __u8 arguments[PROBES][ROLE_MAX] = {};
+const volatile __u8 with_stack[PROBES] = {};
+const volatile struct function functions[PROBES] = {};
+const volatile __u8 has_fetch = 1; /* atomic operations that return a value: 5.12 */
 const volatile __u32 self_tgid = 0; /* the recorder is not its own subject */
 const volatile __u64 wake_from = 0; /* bytes in the buffer at which the reader is woken */
 const volatile __u64 max_events = 0; /* --max-events; 0: none */
@@ -64,10 +75,16 @@ __u64 taken = 0; /* events so far, counted only with --max-events */
 struct record layout_record = {};
 struct free_part layout_free = {};
 struct sock_part layout_sock = {};
+struct call_part layout_call = {};
+struct netfilter_part layout_netfilter = {};
 enum probe layout_probe = 0;
 enum role layout_role = 0;
 enum part layout_part = 0;
 enum context layout_context = 0;
+enum form layout_form = 0;
+enum link layout_link = 0;
+enum netfilter layout_netfilter_kind = 0;
+enum function_flag layout_function_flag = 0;
 
 static __always_inline __u64 argument(__u64 *ctx, enum probe probe, enum role role)
 {
@@ -89,28 +106,45 @@ static __always_inline struct cpu_state *this_cpu(void)
 /* Whether the limit of --max-events has room for one more. */
 static __always_inline bool within_limit(void)
 {
+	__u64 before, fetched;
+
 	if (!max_events)
 		return true;
-	if (__sync_fetch_and_add(&taken, 1) < max_events)
+	before = *(volatile __u64 *)&taken;
+	fetched = __sync_fetch_and_add(&taken, 1);
+	if ((has_fetch ? fetched : before) < max_events)
 		return true;
 	stopped = 1;
 	return false;
 }
 
 /*
+ * The number of this CPU's next event. Where the kernel has no atomic fetch,
+ * user space takes that bit off the instruction, and two events may have the
+ * same number if an interrupt comes between these two lines.
+ */
+static __always_inline __u64 next_seq(struct cpu_state *cpu)
+{
+	__u64 before = *(volatile __u64 *)&cpu->seq;
+	__u64 seq = __sync_fetch_and_add(&cpu->seq, 1);
+
+	return has_fetch ? seq : before;
+}
+
+/*
  * Numbers the event and reserves its bytes. Whoever gets NULL has lost the
  * event, and that is counted here.
  */
-static __always_inline void *begin(enum probe probe, __u64 size, __u64 ts)
+static __always_inline void *begin(__u32 probe, __u64 size, __u64 ts)
 {
 	struct cpu_state *cpu = this_cpu();
 	struct record *r;
 	__u64 seq;
 
-	if (!cpu || !within_limit())
+	if (!cpu || probe >= PROBES || !within_limit())
 		return NULL;
 	__sync_fetch_and_add(&cpu->counted[probe], 1);
-	seq = __sync_fetch_and_add(&cpu->seq, 1);
+	seq = next_seq(cpu);
 	r = bpf_ringbuf_reserve(&events, size, 0);
 	if (!r) {
 		__sync_fetch_and_add(&cpu->lost[probe], 1);
@@ -140,41 +174,42 @@ static __always_inline void clear_skb(struct record *r)
 	__builtin_memset(r->dev, 0, sizeof(r->dev));
 	r->netns = r->ifindex = r->iif = r->len = r->data_len = r->mark = r->hash = 0;
 	r->protocol = r->queue = r->gso_size = r->gso_segs = 0;
-	r->parts = r->header_len = r->frames = r->has_ret = 0;
+	r->form = r->parts = r->header_len = r->frames = r->has_ret = 0;
 }
 
-static __always_inline void fill_device(struct record *r, const struct net_device *dev)
+static __always_inline void fill_device(struct record *r, const struct net_device *dev,
+					enum access how)
 {
 	if (!dev)
 		return;
-	r->ifindex = dev->ifindex;
-	r->netns = dev->nd_net.net->ns.inum;
+	r->ifindex = get32(&dev->ifindex, how);
+	r->netns = netns_of(dev, how);
 	bpf_probe_read_kernel(r->dev, sizeof(r->dev), dev->name);
 }
 
-static __always_inline void fill_skb(struct record *r, struct sk_buff *skb)
+static __always_inline void fill_skb(struct record *r, struct sk_buff *skb, enum access how)
 {
-	struct skb_shared_info *shared;
+	const void *head = get_pointer(&skb->head, how);
+	struct skb_shared_info *shared = (void *)head + get32(&skb->end, how);
 	__u16 gso[2] = {};
 
 	r->skb = (__u64)skb;
-	r->head = (__u64)skb->head;
-	r->sk = (__u64)skb->sk;
-	r->iif = skb->skb_iif;
-	r->len = skb->len;
-	r->data_len = skb->data_len;
-	r->mark = skb->mark;
-	r->hash = skb->hash;
-	r->protocol = skb->protocol;
-	r->queue = skb->queue_mapping;
-	fill_device(r, skb->dev);
-	shared = (void *)skb->head + skb->end;
+	r->head = (__u64)head;
+	r->sk = (__u64)get_pointer(&skb->sk, how);
+	r->iif = get32(&skb->skb_iif, how);
+	r->len = get32(&skb->len, how);
+	r->data_len = get32(&skb->data_len, how);
+	r->mark = get32(&skb->mark, how);
+	r->hash = get32(&skb->hash, how);
+	r->protocol = get16(&skb->protocol, how);
+	r->queue = get16(&skb->queue_mapping, how);
+	fill_device(r, get_pointer(&skb->dev, how), how);
 	bpf_probe_read_kernel(gso, sizeof(gso), &shared->gso_size);
 	r->gso_size = gso[0];
 	r->gso_segs = gso[1];
 }
 
-static __always_inline void fill_stack(struct full_record *e, __u64 *ctx, enum probe probe)
+static __always_inline void fill_stack(struct full_record *e, void *ctx, __u32 probe)
 {
 	long bytes;
 
@@ -199,62 +234,81 @@ static __always_inline void fill_long_header(__u8 *to, struct record *r, const s
 		r->header_len = p->available < HEADER_LONG ? p->available : HEADER_LONG;
 }
 
-static __always_inline void fill_addresses(struct sock_part *s, const struct sock_common *c)
+static __always_inline void fill_addresses(struct sock_part *s, const struct sock_common *c,
+					   enum access how)
 {
-	s->family = c->skc_family;
-	s->sport = c->skc_num;
+	s->family = get16(&c->skc_family, how);
+	s->sport = get16(&c->skc_num, how);
 	if (!s->sport) /* a socket that closes has given its port back */
 		s->sport =
 			__builtin_bswap16(BPF_CORE_READ((const struct inet_sock *)c, inet_sport));
-	s->dport = __builtin_bswap16(c->skc_dport);
+	s->dport = __builtin_bswap16(get16(&c->skc_dport, how));
 	if (s->family == AF_INET6) {
 		bpf_probe_read_kernel(s->saddr, 16, &c->skc_v6_rcv_saddr);
 		bpf_probe_read_kernel(s->daddr, 16, &c->skc_v6_daddr);
 	} else {
-		*(__u32 *)s->saddr = c->skc_rcv_saddr;
-		*(__u32 *)s->daddr = c->skc_daddr;
+		*(__u32 *)s->saddr = get32(&c->skc_rcv_saddr, how);
+		*(__u32 *)s->daddr = get32(&c->skc_daddr, how);
 	}
 }
 
-static __always_inline void fill_tcp(struct sock_part *s, struct sock *sk)
+static __always_inline bool is_full_tcp(const struct sock_part *s)
 {
-	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	enum { TCP_NEW_SYN_RECV = 12, TCP_TIME_WAIT = 6 };
 
-	if (!tp)
-		return;
+	return s->protocol == IPPROTO_TCP && (s->family == AF_INET || s->family == AF_INET6) &&
+	       s->new_state != TCP_NEW_SYN_RECV && s->new_state != TCP_TIME_WAIT;
+}
+
+static __always_inline void fill_tcp(struct sock_part *s, struct tcp_sock *tp, enum access how)
+{
 	s->has_tcp = true;
-	s->ca_state = BPF_CORE_READ_BITFIELD(&tp->inet_conn, icsk_ca_state);
-	s->snd_nxt = tp->snd_nxt;
-	s->snd_una = tp->snd_una;
-	s->rcv_nxt = tp->rcv_nxt;
-	s->snd_cwnd = tp->snd_cwnd;
-	s->ssthresh = tp->snd_ssthresh;
-	s->snd_wnd = tp->snd_wnd;
-	s->rcv_wnd = tp->rcv_wnd;
-	s->srtt = tp->srtt_us >> 3;
-	s->packets_out = tp->packets_out;
-	s->retrans_out = tp->retrans_out;
-	s->lost_out = tp->lost_out;
-	s->sacked_out = tp->sacked_out;
-	s->total_retrans = tp->total_retrans;
+	if (how == TYPED)
+		s->ca_state = BPF_CORE_READ_BITFIELD(&tp->inet_conn, icsk_ca_state);
+	else
+		s->ca_state = BPF_CORE_READ_BITFIELD_PROBED(&tp->inet_conn, icsk_ca_state);
+	s->snd_nxt = get32(&tp->snd_nxt, how);
+	s->snd_una = get32(&tp->snd_una, how);
+	s->rcv_nxt = get32(&tp->rcv_nxt, how);
+	s->snd_cwnd = get32(&tp->snd_cwnd, how);
+	s->ssthresh = get32(&tp->snd_ssthresh, how);
+	s->snd_wnd = get32(&tp->snd_wnd, how);
+	s->rcv_wnd = get32(&tp->rcv_wnd, how);
+	s->srtt = get32(&tp->srtt_us, how) >> 3;
+	s->packets_out = get32(&tp->packets_out, how);
+	s->retrans_out = get32(&tp->retrans_out, how);
+	s->lost_out = get32(&tp->lost_out, how);
+	s->sacked_out = get32(&tp->sacked_out, how);
+	s->total_retrans = get32(&tp->total_retrans, how);
 }
 
-static __always_inline void fill_sock(struct sock_part *s, struct sock *sk)
+static __always_inline void fill_sock(struct sock_part *s, struct sock *sk, enum access how)
 {
-	s->protocol = sk->sk_protocol;
-	s->new_state = sk->__sk_common.skc_state;
-	s->rmem = sk->sk_backlog.rmem_alloc.counter;
-	s->rcvbuf = sk->sk_rcvbuf;
-	s->wmem = sk->sk_wmem_queued;
-	s->sndbuf = sk->sk_sndbuf;
-	s->backlog = sk->sk_ack_backlog;
-	s->max_backlog = sk->sk_max_ack_backlog;
-	fill_tcp(s, sk);
+	struct tcp_sock *tp;
+
+	s->protocol = get16(&sk->sk_protocol, how);
+	s->new_state = get8(&sk->__sk_common.skc_state, how);
+	s->rmem = get32(&sk->sk_backlog.rmem_alloc.counter, how);
+	s->rcvbuf = get32(&sk->sk_rcvbuf, how);
+	s->wmem = get32(&sk->sk_wmem_queued, how);
+	s->sndbuf = get32(&sk->sk_sndbuf, how);
+	s->backlog = get32(&sk->sk_ack_backlog, how);
+	s->max_backlog = get32(&sk->sk_max_ack_backlog, how);
+	if (how == UNTYPED) {
+		if (is_full_tcp(s))
+			fill_tcp(s, (void *)sk, how);
+		return;
+	}
+	tp = bpf_skc_to_tcp_sock(sk);
+	if (tp)
+		fill_tcp(s, tp, how);
 }
 
-static __always_inline __u32 sock_netns(const struct sock *sk)
+static __always_inline __u32 sock_netns(const struct sock *sk, enum access how)
 {
-	return sk->__sk_common.skc_net.net->ns.inum;
+	const struct net *net = get_pointer(&sk->__sk_common.skc_net.net, how);
+
+	return get32(&net->ns.inum, how);
 }
 
 /*

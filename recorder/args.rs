@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::backends::Backend;
 use crate::filter::{DeviceName, Flags, NetNs, Prefix, Protocol, Range};
 
 /// Examples that stand before the flags in `--help`.
@@ -58,15 +59,34 @@ pub struct Capture {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What to record")]
 pub struct Subject {
-    /// Record only these probes (see `ntana info` for the names)
+    /// net: tracepoints; life: the packet's way through functions too; all: every function of the catalog
+    /// [default: life, where functions can be probed]
+    #[arg(long, conflicts_with = "probe")]
+    pub profile: Option<Profile>,
+    /// Record only these: probes or groups (`ntrec probes` lists them), any function that takes a packet or a
+    /// socket, patterns such as 'tcp_*'
     #[arg(long, value_name = "PROBE,...", value_delimiter = ',')]
     pub probe: Vec<String>,
-    /// Leave these probes out
+    /// Leave these out: the same words
     #[arg(long, value_name = "PROBE,...", value_delimiter = ',')]
     pub no_probe: Vec<String>,
-    /// Record kernel stacks at these probes; `none` for no stacks at all
-    #[arg(long, value_name = "PROBE,...", value_delimiter = ',', default_value = "kfree_skb")]
+    /// How to probe functions [default: the best that works]
+    #[arg(long)]
+    pub backend: Option<Backend>,
+    /// Record kernel stacks at these probes, groups or patterns; `none` for no stacks at all
+    #[arg(long, value_name = "PROBE,...", value_delimiter = ',', default_value = crate::plan::DEFAULT_STACK)]
     pub stack: Vec<String>,
+}
+
+/// A set of probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Profile {
+    /// Tracepoints.
+    Net,
+    /// A packet's whole way: tracepoints, and the functions that the catalog has for it.
+    Life,
+    /// Tracepoints and all functions of the catalog.
+    All,
 }
 
 /// Capture filters. A packet must pass all of them; of several values of one, any. Once it has

@@ -1,101 +1,65 @@
 //! Loads the BPF programs with what this kernel offers, and attaches them.
 
-use std::collections::BTreeSet;
+use std::io::{IsTerminal, Write, stderr};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
-use libbpf_rs::{Link, MapCore, MapFlags, OpenObject, libbpf_sys};
+use libbpf_rs::{KprobeMultiOpts, KprobeOpts, Link, MapCore, MapFlags, OpenObject, ProgramMut, libbpf_sys};
+use rustix::thread::{MembarrierCommand, membarrier};
 
-use crate::args::{Capture, Subject};
-use crate::bpf::{NtrecSkel, NtrecSkelBuilder, OpenNtrecSkel, types};
-use crate::kernel::{self, Arguments, NO_ARGUMENT};
+use crate::args::{Capture, Profile};
+use crate::backends::{self, Backend, Loading, Offers};
+use crate::bpf::{NtrecSkel, NtrecSkelBuilder, OpenNtrecSkel, PROBES, types};
+use crate::btf::Btf;
+use crate::functions::{Function, Functions};
+use crate::kernel::NO_ARGUMENT;
+use crate::plan::{self, Probe, Target};
 use crate::privileges;
-use crate::probes::{self, TRACEPOINTS, Tracepoint};
 
-/// A tracepoint of the profile on this kernel.
-pub struct Probe {
-    /// Which one.
-    pub tracepoint: &'static Tracepoint,
-    /// Where its arguments are, or why it cannot be recorded.
-    pub arguments: Result<Arguments, String>,
+/// What stands in the instruction that a copy's number is written into (`NUMBER_HERE`, bpf/function.bpf.h).
+const NUMBER_HERE: i32 = 0x4e54_5245;
+/// Code of the instructions that load an immediate number into a register of 64 or 32 bits.
+const LOADS: [u8; 2] = [0xb7, 0xb4];
+/// Code of atomic operations on 64 bits, and the bit that makes them return the old value.
+const ATOMIC: u8 = 0xdb;
+/// See [`ATOMIC`].
+const FETCH: i32 = 0x01;
+
+/// What is to be recorded, and by which means.
+pub struct Plan {
+    /// The probes.
+    pub probes: Vec<Probe>,
+    /// Ways to probe functions, the best first.
+    pub backends: Vec<Backend>,
+    /// What the kernel offers.
+    pub offers: Offers,
+    /// Why no functions are recorded, where they would be by default.
+    pub without_functions: Option<String>,
 }
 
-impl Probe {
-    /// How the metadata tells of it.
-    pub fn describe(&self) -> ntc::Probe {
-        let name = self.tracepoint.name.to_owned();
-        match &self.arguments {
-            Ok(arguments) => ntc::Probe {
-                name,
-                backend: "tp_btf".to_owned(),
-                arguments: kernel::describe(arguments),
-                error: None,
-            },
-            Err(why) => ntc::Probe { name, error: Some(why.clone()), ..ntc::Probe::default() },
-        }
+impl Plan {
+    /// Checks what the user asks for, and finds it on this kernel.
+    pub fn make(args: &Capture, btf: &Rc<Btf>) -> Result<Self> {
+        privileges::check()?;
+        let subject = &args.subject;
+        let offers = Offers::find(btf.prototype("bpf_fentry_test1").map(|p| p.id));
+        let backends = offers.usable(subject.backend);
+        let functions = (!backends.is_empty()).then(|| Functions::new(btf.clone())).transpose()?;
+        let wanted = subject.profile.unwrap_or(Profile::Life);
+        let without_functions = functions.is_none().then(|| offers.why_not(subject.backend));
+        let probes = plan::choose(subject, wanted, btf, functions.as_ref())?;
+        plan::stacks(subject, &probes)?;
+        let only_net = wanted == Profile::Net && subject.probe.is_empty();
+        Ok(Self { probes, backends, offers, without_functions: without_functions.filter(|_| !only_net) })
     }
-}
 
-/// Checks the names that the user gave, and finds each tracepoint on this kernel.
-pub fn plan(subject: &Subject, btf: &libbpf_rs::btf::Btf<'_>) -> Result<Vec<Probe>> {
-    check_names(&subject.probe)?;
-    check_names(&subject.no_probe)?;
-    stacks(subject)?;
-    let wanted = |t: &Tracepoint| {
-        let named = |list: &[String]| list.iter().any(|name| name == t.name);
-        (subject.probe.is_empty() || named(&subject.probe)) && !named(&subject.no_probe)
-    };
-    let chosen: Vec<&'static Tracepoint> = TRACEPOINTS.iter().filter(|t| wanted(t)).collect();
-    if chosen.is_empty() {
-        bail!("no probe is left to record: --no-probe leaves out all that --probe names");
+    /// Functions that nothing speaks against so far.
+    fn functions(&self) -> impl Iterator<Item = (&Probe, &Function)> {
+        self.probes.iter().filter(|p| p.is_hopeful()).filter_map(|p| Some((p, p.function()?)))
     }
-    let arguments = |t| kernel::arguments(btf, t).map_err(|e| format!("{e:#}"));
-    Ok(chosen.into_iter().map(|tracepoint| Probe { tracepoint, arguments: arguments(tracepoint) }).collect())
-}
-
-/// Refuses a name that is no probe, and says which are near.
-fn check_names(names: &[String]) -> Result<()> {
-    for name in names {
-        if probes::by_name(name).is_none() {
-            let mut known: Vec<&str> = TRACEPOINTS.iter().map(|t| t.name).collect();
-            known.sort_by_key(|k| distance(k, name));
-            known.truncate(3);
-            bail!("there is no probe '{name}'; the nearest names are {}", known.join(", "));
-        }
-    }
-    Ok(())
-}
-
-/// How unlike two names are: the pairs of letters that only one of them has.
-fn distance(a: &str, b: &str) -> usize {
-    let pairs = |s: &str| s.as_bytes().windows(2).map(<[u8]>::to_vec).collect::<BTreeSet<_>>();
-    pairs(a).symmetric_difference(&pairs(b)).count()
-}
-
-/// The probes that record stacks.
-fn stacks(subject: &Subject) -> Result<Vec<&'static Tracepoint>> {
-    if subject.stack.iter().any(|name| name == "none") {
-        return Ok(Vec::new());
-    }
-    check_names(&subject.stack)?;
-    let found: Vec<_> = subject.stack.iter().filter_map(|name| probes::by_name(name)).collect();
-    if let Some(other) = found.iter().find(|t| !records_stacks(t)) {
-        bail!(
-            "--stack: {} has no stack that says more than its name; choose among {}",
-            other.name,
-            TRACEPOINTS.iter().filter(|t| records_stacks(t)).map(|t| t.name).collect::<Vec<_>>().join(", ")
-        );
-    }
-    Ok(found)
-}
-
-/// Whether a probe's record has room for a stack.
-fn records_stacks(tracepoint: &Tracepoint) -> bool {
-    use types::probe as p;
-    let rare = [p::KFREE_SKB, p::TCP_RETRANSMIT_SKB, p::TCP_RETRANSMIT_SYNACK, p::TCP_SEND_RESET];
-    rare.contains(&tracepoint.id) || [p::TCP_BAD_CSUM, p::ICMP_SEND].contains(&tracepoint.id)
 }
 
 /// The recording as the kernel sees it.
@@ -104,35 +68,79 @@ pub struct Session<'obj> {
     skel: NtrecSkel<'obj>,
     /// Attached programs; dropping them detaches.
     links: Vec<Link>,
+    /// The same for copies of programs: what keeps them attached.
+    copies: Vec<(OwnedFd, OwnedFd)>,
+    /// Names of the probes by their numbers.
+    names: Vec<String>,
 }
 
 /// Loads the programs of all probes that have arguments; notes why others did not load.
 pub fn load<'obj>(
     [storage, second]: &'obj mut [MaybeUninit<OpenObject>; 2],
     args: &Capture,
-    plan: &mut [Probe],
+    plan: &mut Plan,
 ) -> Result<Session<'obj>> {
-    libbpf_rs::set_print(None);
-    privileges::check()?;
+    if std::env::var_os("NTREC_DEBUG").is_none() {
+        libbpf_rs::set_print(None);
+    }
+    let session =
+        |skel, plan: &Plan| Session { skel, links: Vec::new(), copies: Vec::new(), names: names(plan) };
     if let Ok(skel) = try_load(storage, args, plan) {
-        return Ok(Session { skel, links: Vec::new() });
+        return Ok(session(skel, plan));
     }
     find_culprits(args, plan);
-    if plan.iter().all(|p| p.arguments.is_err()) {
-        let why = plan.iter().find_map(|p| p.arguments.as_ref().err()).cloned().unwrap_or_default();
-        bail!("none of the probes can be recorded on this kernel: {why}");
+    if !plan.probes.iter().any(Probe::is_hopeful) {
+        bail!("none of the probes can be recorded on this kernel: {}", first_error(plan));
     }
     let skel = try_load(second, args, plan)?;
-    Ok(Session { skel, links: Vec::new() })
+    Ok(session(skel, plan))
+}
+
+/// The first reason why a probe cannot be recorded.
+fn first_error(plan: &Plan) -> String {
+    let errors = plan.probes.iter().filter_map(|p| p.outcome.as_ref()?.as_ref().err());
+    errors.cloned().chain(plan.without_functions.clone()).next().unwrap_or_default()
+}
+
+/// Names of probes by their numbers.
+fn names(plan: &Plan) -> Vec<String> {
+    let mut names = vec![String::new(); PROBES];
+    for probe in &plan.probes {
+        if let Some(place) = names.get_mut(usize::from(probe.number)) {
+            probe.name().clone_into(place);
+        }
+    }
+    names
 }
 
 /// Loads each program alone, and notes those that fail.
-fn find_culprits(args: &Capture, plan: &mut [Probe]) {
-    for probe in plan {
-        let Ok(arguments) = probe.arguments else { continue };
-        let alone = [Probe { tracepoint: probe.tracepoint, arguments: Ok(arguments) }];
-        if let Err(why) = try_load(&mut MaybeUninit::uninit(), args, &alone) {
-            probe.arguments = Err(format!("the kernel refused its program: {why:#}"));
+fn find_culprits(args: &Capture, plan: &mut Plan) {
+    let alone = |probes: Vec<Probe>, backends: Vec<Backend>| Plan {
+        probes,
+        backends,
+        offers: plan.offers.clone(),
+        without_functions: None,
+    };
+    let refused = |why: anyhow::Error| format!("the kernel refused its program: {why:#}");
+    let mut outcomes = Vec::new();
+    for probe in plan.probes.iter().filter(|p| p.is_hopeful() && p.function().is_none()) {
+        let one = alone(vec![probe.clone()], Vec::new());
+        let result = try_load(&mut MaybeUninit::uninit(), args, &one).map(drop);
+        outcomes.push((probe.number, result.map_err(refused).err()));
+    }
+    let functions: Vec<Probe> = plan.functions().map(|(probe, _)| probe.clone()).collect();
+    let works = |backend: &Backend| {
+        let one = alone(functions.clone(), vec![*backend]);
+        try_load(&mut MaybeUninit::uninit(), args, &one).is_ok()
+    };
+    let working: Vec<Backend> = plan.backends.iter().filter(|b| works(b)).copied().collect();
+    plan.backends = working;
+    for probe in &mut plan.probes {
+        let found = outcomes.iter_mut().find(|(number, _)| *number == probe.number);
+        if let Some(why) = found.and_then(|(_, why)| why.take()) {
+            probe.outcome = Some(Err(why));
+        } else if probe.function().is_some() && plan.backends.is_empty() {
+            probe.outcome = Some(Err("the kernel refused the program for functions".to_owned()));
         }
     }
 }
@@ -141,15 +149,18 @@ fn find_culprits(args: &Capture, plan: &mut [Probe]) {
 fn try_load<'obj>(
     storage: &'obj mut MaybeUninit<OpenObject>,
     args: &Capture,
-    plan: &[Probe],
+    plan: &Plan,
 ) -> Result<NtrecSkel<'obj>> {
     let mut open = NtrecSkelBuilder::default().open(storage).context("cannot open the BPF programs")?;
     configure(&mut open, args, plan)?;
+    if !plan.offers.has_fetch {
+        take_fetch_off(&mut open)?;
+    }
     open.load().context("cannot load the BPF programs")
 }
 
 /// Sets the read-only data, the size of the buffer, and which programs are loaded.
-fn configure(open: &mut OpenNtrecSkel<'_>, args: &Capture, plan: &[Probe]) -> Result<()> {
+fn configure(open: &mut OpenNtrecSkel<'_>, args: &Capture, plan: &Plan) -> Result<()> {
     let size = buffer_size(args.limits.buffer_size)?;
     open.maps.events.set_max_entries(size)?;
     let data = open.maps.rodata_data.as_deref_mut().context("the BPF object has no read-only data")?;
@@ -157,21 +168,60 @@ fn configure(open: &mut OpenNtrecSkel<'_>, args: &Capture, plan: &[Probe]) -> Re
     let filtered = data.filter.active != 0;
     data.max_events = args.limits.max_events.unwrap_or(0);
     data.wake_from = u64::from(size / 4);
-    data.arguments = [[NO_ARGUMENT; types::role::ROLE_MAX.0 as usize]; types::probe::PROBE_MAX.0 as usize];
-    for probe in plan {
-        if let Ok(arguments) = &probe.arguments {
-            data.arguments[probe.tracepoint.id.0 as usize] = *arguments;
+    data.has_fetch = plan.offers.has_fetch.into();
+    data.arguments = [[NO_ARGUMENT; types::role::ROLE_MAX.0 as usize]; PROBES];
+    for probe in plan.probes.iter().filter(|p| p.is_hopeful()) {
+        data.arguments[usize::from(probe.number)] = probe.arguments;
+        if let Some(function) = probe.function() {
+            data.functions[usize::from(probe.number)] = function.configuration();
         }
     }
-    for tracepoint in stacks(&args.subject)? {
-        data.with_stack[tracepoint.id.0 as usize] = 1;
+    for number in plan::stacks(&args.subject, &plan.probes)? {
+        data.with_stack[usize::from(number)] = 1;
     }
+    let functions = plan.functions().next().is_some();
     for mut program in open.open_object_mut().progs_mut() {
         let name = program.name().to_string_lossy().into_owned();
-        let wanted = |p: &Probe| p.arguments.is_ok() && name.strip_prefix("on_") == Some(p.tracepoint.name);
+        let of_backend = functions && plan.backends.iter().any(|b| programs_of(*b).contains(&name.as_str()));
         // No probe: with filters it tells which packet a socket's event belongs to.
         let helper = filtered && name == "on_softirq_exit";
-        program.set_autoload(helper || plan.iter().any(wanted));
+        let wanted = |p: &Probe| {
+            let tracepoint = matches!(p.target, Target::Tracepoint(_));
+            tracepoint && p.is_hopeful() && name.strip_prefix("on_") == Some(p.name())
+        };
+        program.set_autoload(helper || of_backend || plan.probes.iter().any(wanted));
+    }
+    Ok(())
+}
+
+/// The programs for calls and for returns.
+fn programs_of(backend: Backend) -> [&'static str; 2] {
+    match backend {
+        Backend::KprobeMulti => ["function_kprobe_multi", "function_kretprobe_multi"],
+        Backend::Fentry => ["function_fentry", "function_fexit"],
+        Backend::Kprobe => ["function_kprobe", "function_kretprobe"],
+    }
+}
+
+/// Makes atomic operations return nothing, for kernels that know no other (before 5.12).
+fn take_fetch_off(open: &mut OpenNtrecSkel<'_>) -> Result<()> {
+    use libbpf_rs::AsRawLibbpf;
+    for program in open.open_object_mut().progs_mut().filter(|p| p.autoload()) {
+        let mut insns = program.insns().to_vec();
+        for insn in insns.iter_mut().filter(|insn| insn.code == ATOMIC) {
+            insn.imm &= !FETCH;
+        }
+        // SAFETY: the program is open and not loaded; libbpf copies the instructions.
+        let result = unsafe {
+            let program = program.as_libbpf_object().as_ptr();
+            libbpf_sys::bpf_program__set_insns(program, insns.as_mut_ptr(), insns.len() as _)
+        };
+        if result < 0 {
+            bail!(
+                "cannot fit the BPF programs to this kernel: {}",
+                std::io::Error::from_raw_os_error(-result)
+            );
+        }
     }
     Ok(())
 }
@@ -187,7 +237,7 @@ pub struct KernelCount {
     /// The CPU.
     pub cpu: u16,
     /// The probe's number on the wire.
-    pub probe: u8,
+    pub probe: u16,
     /// Events after filtering.
     pub counted: u64,
     /// Events for which the buffer had no room.
@@ -200,19 +250,21 @@ impl Session<'_> {
     /// # Errors
     ///
     /// When none could be attached.
-    pub fn attach(&mut self, plan: &mut [Probe]) -> Result<()> {
-        for probe in plan.iter_mut().filter(|p| p.arguments.is_ok()) {
-            let wanted = format!("on_{}", probe.tracepoint.name);
-            let program = self.skel.object().progs_mut().find(|p| p.name() == wanted.as_str());
-            let Some(program) = program else { continue };
-            match program.attach() {
-                Ok(link) => self.links.push(link),
-                Err(why) => probe.arguments = Err(format!("it cannot be attached: {why}")),
-            }
+    pub fn attach(&mut self, plan: &mut Plan) -> Result<()> {
+        self.attach_functions(plan)?;
+        for probe in plan.probes.iter_mut().filter(|p| p.is_hopeful() && p.function().is_none()) {
+            let wanted = format!("on_{}", probe.name());
+            let outcome = self.program(&wanted).and_then(|program| Ok(program.attach()?));
+            probe.outcome = Some(match outcome {
+                Ok(link) => {
+                    self.links.push(link);
+                    Ok("tp_btf".to_owned())
+                }
+                Err(why) => Err(format!("it cannot be attached: {why:#}")),
+            });
         }
-        if self.links.is_empty() {
-            let why = plan.iter().find_map(|p| p.arguments.as_ref().err()).cloned().unwrap_or_default();
-            bail!("no probe could be attached: {why}");
+        if !plan.probes.iter().any(|p| matches!(p.outcome, Some(Ok(_)))) {
+            bail!("no probe could be attached: {}", first_error(plan));
         }
         if self.skel.progs.on_softirq_exit.autoload() {
             self.links
@@ -221,17 +273,149 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// A program by its name.
+    fn program(&self, name: &str) -> Result<ProgramMut<'_>> {
+        let found = self.skel.object().progs_mut().find(|p| p.name() == name);
+        found.with_context(|| format!("there is no BPF program {name}"))
+    }
+
+    /// Attaches to every function by the first way that works.
+    fn attach_functions(&mut self, plan: &mut Plan) -> Result<()> {
+        let has_cookie = plan.offers.has_cookie;
+        for backend in plan.backends.clone() {
+            let mut left: Vec<&mut Probe> =
+                plan.probes.iter_mut().filter(|p| p.function().is_some() && !is_attached(p)).collect();
+            match backend {
+                Backend::KprobeMulti => self.attach_many(&mut left),
+                Backend::Fentry => self.each(&mut left, backend, Self::attach_copies)?,
+                Backend::Kprobe => self.each(&mut left, backend, |session, number, function| {
+                    session.attach_kprobes(number, function, has_cookie)
+                })?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Attaches to functions one by one; shows how far it is on a terminal.
+    fn each(
+        &mut self,
+        probes: &mut [&mut Probe],
+        backend: Backend,
+        mut attach: impl FnMut(&mut Self, u16, &Function) -> Result<()>,
+    ) -> Result<()> {
+        let count = probes.len();
+        for (done, probe) in probes.iter_mut().enumerate() {
+            show_progress(done, count);
+            let Some(function) = probe.function() else { continue };
+            let outcome = attach(self, probe.number, function);
+            probe.outcome =
+                Some(outcome.map(|()| backend.to_string()).map_err(|why| format!("{backend}: {why:#}")));
+        }
+        show_progress(count, count);
+        Ok(())
+    }
+
+    /// Attaches to all functions by one call; those that the kernel refuses are found by halving.
+    fn attach_many(&mut self, probes: &mut [&mut Probe]) {
+        if probes.is_empty() {
+            return;
+        }
+        match self.attach_at_once(probes) {
+            Ok(links) => {
+                self.links.extend(links);
+                for probe in probes {
+                    probe.outcome = Some(Ok(Backend::KprobeMulti.to_string()));
+                }
+            }
+            Err(why) if probes.len() == 1 => probes[0].outcome = Some(Err(format!("kprobe.multi: {why:#}"))),
+            Err(_) => {
+                let (one, other) = probes.split_at_mut(probes.len() / 2);
+                self.attach_many(one);
+                self.attach_many(other);
+            }
+        }
+    }
+
+    /// Attaches to all functions, or to none.
+    fn attach_at_once(&self, probes: &[&mut Probe]) -> Result<Vec<Link>> {
+        let options = |retprobe: bool| {
+            let found = probes.iter().filter_map(|p| Some((p.number, p.function()?)));
+            let found = found.filter(|(_, function)| !retprobe || function.returns());
+            let (symbols, cookies): (Vec<String>, Vec<u64>) =
+                found.map(|(number, f)| (f.symbol.name.clone(), u64::from(number))).unzip();
+            KprobeMultiOpts { symbols, cookies, retprobe, ..KprobeMultiOpts::default() }
+        };
+        let [call, ret] = programs_of(Backend::KprobeMulti);
+        let mut links = Vec::new();
+        // Returns first: a call that is seen finds its return watched.
+        let returns = options(true);
+        if !returns.symbols.is_empty() {
+            links.push(self.program(ret)?.attach_kprobe_multi_with_opts(returns)?);
+        }
+        links.push(self.program(call)?.attach_kprobe_multi_with_opts(options(false))?);
+        Ok(links)
+    }
+
+    /// Attaches kprobes to a function.
+    fn attach_kprobes(&mut self, number: u16, function: &Function, has_cookie: bool) -> Result<()> {
+        let [call, ret] = programs_of(Backend::Kprobe);
+        let name = &function.symbol.name;
+        if !has_cookie {
+            let address = function.symbol.address;
+            let number = u32::from(number).to_ne_bytes();
+            self.skel.maps.numbers_by_address.update(&address.to_ne_bytes(), &number, MapFlags::ANY)?;
+        }
+        let options =
+            || KprobeOpts { cookie: if has_cookie { number.into() } else { 0 }, ..KprobeOpts::default() };
+        let mut links = Vec::new();
+        if function.returns() {
+            links.push(self.program(ret)?.attach_kprobe_with_opts(true, name, options())?);
+        }
+        links.push(self.program(call)?.attach_kprobe_with_opts(false, name, options())?);
+        self.links.extend(links);
+        Ok(())
+    }
+
+    /// Attaches copies of the trampoline programs to a function.
+    fn attach_copies(&mut self, number: u16, function: &Function) -> Result<()> {
+        let [call, ret] = programs_of(Backend::Fentry);
+        let btf = function.symbol.module.as_deref().map(backends::module_btf).transpose()?;
+        let btf_fd = btf.as_ref().map_or(0, |fd| fd.as_raw_fd().cast_unsigned());
+        let mut copies = Vec::new();
+        let mut attach = |template: &str, attach_type| -> Result<()> {
+            let insns = numbered(self.program(template)?.insns(), number);
+            let how = Loading { attach_type, btf_id: function.prototype.id, btf_fd };
+            let program =
+                backends::load(libbpf_sys::BPF_PROG_TYPE_TRACING, &function.symbol.name, &insns, &how)
+                    .context("the kernel refuses the program")?;
+            let link = backends::attach_trampoline(&program).context("it cannot be attached")?;
+            copies.push((program, link));
+            Ok(())
+        };
+        if function.returns() {
+            attach(ret, libbpf_sys::BPF_TRACE_FEXIT)?;
+        }
+        attach(call, libbpf_sys::BPF_TRACE_FENTRY)?;
+        self.copies.extend(copies);
+        Ok(())
+    }
+
     /// The ring buffer.
     pub fn events(&self) -> &impl MapCore {
         &self.skel.maps.events
     }
 
-    /// Silences the programs, then detaches them.
+    /// Silences the programs, and waits until those that run have ended. Dropping the session detaches them,
+    /// which takes long where there are many.
     pub fn stop(&mut self) {
         if let Some(data) = self.skel.maps.bss_data.as_deref_mut() {
             data.stopped = 1;
         }
-        self.links.clear();
+        // It waits for a grace period of RCU, under whose protection all programs run.
+        if membarrier(MembarrierCommand::Global).is_err() {
+            self.links.clear();
+            self.copies.clear();
+        }
     }
 
     /// Whether the programs have stopped themselves (`--max-events`).
@@ -252,7 +436,7 @@ impl Session<'_> {
             let counts = counted.into_iter().zip(lost).enumerate();
             counts.map(move |(probe, (counted, lost))| KernelCount {
                 cpu: cpu as u16,
-                probe: probe as u8,
+                probe: probe as u16,
                 counted,
                 lost,
             })
@@ -260,25 +444,53 @@ impl Session<'_> {
         Ok(rows.filter(|c| c.counted > 0).collect())
     }
 
-    /// Runs that the kernel refused because the program was already running on that CPU, by probe.
-    pub fn missed(&self) -> Vec<(&'static str, u64)> {
-        let programs = self.skel.object().progs_mut();
-        let misses = programs.filter_map(|program| {
-            let name = program.name().to_str()?.strip_prefix("on_")?;
-            let tracepoint = probes::by_name(name)?;
-            Some((tracepoint.name, recursion_misses(program.as_fd().as_raw_fd())?))
+    /// Runs that the kernel refused because the program was already running on that CPU, by probe. What functions
+    /// share is told under the program's name.
+    pub fn missed(&self) -> Vec<(String, u64)> {
+        let programs = self.skel.object().progs_mut().filter(|p| p.autoload());
+        let shared = programs.filter_map(|program| {
+            let name = program.name().to_str()?.trim_start_matches("on_").to_owned();
+            Some((name, recursion_misses(program.as_fd().as_raw_fd())?))
         });
-        misses.filter(|(_, count)| *count > 0).collect()
+        let copies = self.copies.iter().filter_map(|(program, _)| recursion_misses(program.as_raw_fd()));
+        let copies = [("function_fentry".to_owned(), copies.sum())];
+        shared.chain(copies).filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// The name of a probe by its number.
+    pub fn name(&self, probe: u16) -> &str {
+        self.names.get(usize::from(probe)).map_or("", String::as_str)
+    }
+}
+
+/// Whether a probe is attached.
+fn is_attached(probe: &Probe) -> bool {
+    matches!(probe.outcome, Some(Ok(_)))
+}
+
+/// A program's instructions with a probe's number in them.
+fn numbered(template: &[libbpf_sys::bpf_insn], number: u16) -> Vec<libbpf_sys::bpf_insn> {
+    let mut insns = template.to_vec();
+    for insn in insns.iter_mut().filter(|i| LOADS.contains(&i.code) && i.imm == NUMBER_HERE) {
+        insn.imm = number.into();
+    }
+    insns
+}
+
+/// Says on a terminal how far attaching is.
+fn show_progress(done: usize, count: usize) {
+    if stderr().is_terminal() && count > 0 {
+        let end = if done == count { "\r\x1b[K" } else { "" };
+        let _ = write!(stderr(), "\rattaching to functions: {done} of {count}\x1b[K{end}");
     }
 }
 
 /// `counted` and `lost` of a CPU's `struct cpu_state`.
 fn counts(bytes: &[u8]) -> (Vec<u64>, Vec<u64>) {
     let words: Vec<u64> = bytes.as_chunks().0.iter().map(|chunk| u64::from_ne_bytes(*chunk)).collect();
-    let probes = types::probe::PROBE_MAX.0 as usize;
     let from = std::mem::offset_of!(types::cpu_state, counted) / 8;
-    let list = |start: usize| words.get(start..start + probes).unwrap_or_default().to_vec();
-    (list(from), list(from + probes))
+    let list = |start: usize| words.get(start..start + PROBES).unwrap_or_default().to_vec();
+    (list(from), list(from + PROBES))
 }
 
 /// `recursion_misses` of a program (`struct bpf_prog_info`).

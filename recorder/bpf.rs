@@ -15,3 +15,7 @@ mod skeleton {
 }
 
 pub use skeleton::{NtrecSkel, NtrecSkelBuilder, OpenNtrecSkel, types};
+
+/// Tracepoints and functions of one capture at most (`bpf/event.h`).
+pub const PROBES: usize =
+    (std::mem::offset_of!(types::cpu_state, lost) - std::mem::offset_of!(types::cpu_state, counted)) / 8;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{IsTerminal, Write, stderr};
 use std::mem::MaybeUninit;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -12,10 +13,11 @@ use ntc::{ClockSample, Count, Metadata, Options, Stopped, Writer};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::args::Capture;
-use crate::attach::{self, KernelCount, Probe, Session};
+use crate::attach::{self, KernelCount, Plan, Session};
+use crate::btf::Btf;
 use crate::drain::{Drain, Drained};
 use crate::kernel::{self, Enums};
-use crate::probes::TRACEPOINTS;
+use crate::plan::Probe;
 use crate::sink::{Ended, Sink};
 use crate::table::{Loss, Table};
 use crate::{clock, host, privileges, wire};
@@ -32,8 +34,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Records until something says stop, and prints the summary.
 pub fn run(args: &Capture) -> Result<()> {
     check_output(args)?;
-    let btf = kernel::btf()?;
-    let mut plan = attach::plan(&args.subject, &btf)?;
+    let btf = Rc::new(Btf::kernel()?);
+    let mut plan = Plan::make(args, &btf)?;
     let enums = kernel::enums(&btf);
     drop(btf);
     let signals = Signals::register()?;
@@ -44,11 +46,11 @@ pub fn run(args: &Capture) -> Result<()> {
     let options = Options { durable: args.limits.durable, ..Options::default() };
     // Attached before the file is touched: a start that fails leaves an old file as it was.
     session.attach(&mut plan)?;
-    metadata.probes = plan.iter().map(Probe::describe).collect();
+    metadata.probes = plan.probes.iter().map(Probe::describe).collect();
     let writer = Writer::create(&args.output, metadata.clone(), options, args.force)?;
-    let table = Table::new(enums, &metadata.interfaces);
+    let table = Table::new(enums, &metadata.interfaces, &plan.probes);
     privileges::give_up();
-    let recording = Recording::new(args, metadata, table);
+    let recording = Recording::new(args, metadata, table, plan.without_functions.take());
     recording.run(&mut session, Sink::start(writer), &signals)
 }
 
@@ -140,11 +142,13 @@ struct Recording<'a> {
     /// When clocks and losses were noted last.
     noted: Instant,
     /// Time of the last look at the losses, ns, and what was lost by then, by CPU and probe.
-    losses: (u64, BTreeMap<(u16, u8), u64>),
+    losses: (u64, BTreeMap<(u16, u16), u64>),
     /// Events recorded.
     events: u64,
     /// Notes that wait for the events before them.
     notes: VecDeque<Note>,
+    /// Why no functions are recorded, where they would be by default.
+    without_functions: Option<String>,
 }
 
 /// A row that the recorder itself adds to the table.
@@ -167,7 +171,7 @@ impl Note {
 
 impl<'a> Recording<'a> {
     /// A recording that begins now.
-    fn new(args: &'a Capture, metadata: Metadata, table: Table) -> Self {
+    fn new(args: &'a Capture, metadata: Metadata, table: Table, without_functions: Option<String>) -> Self {
         let now = Instant::now();
         Self {
             args,
@@ -179,6 +183,7 @@ impl<'a> Recording<'a> {
             noted: now,
             events: 0,
             notes: VecDeque::new(),
+            without_functions,
         }
     }
 
@@ -313,7 +318,8 @@ impl<'a> Recording<'a> {
             let new = count.lost - *known;
             *known = count.lost;
             if new > 0 {
-                let (ts, cpu, probe) = (sample.monotonic, count.cpu, name(count.probe));
+                let (ts, cpu) = (sample.monotonic, count.cpu);
+                let probe = session.name(count.probe).to_owned();
                 self.notes.push_back(Note::Loss(Loss { ts, span, cpu, probe, count: new }));
             }
         }
@@ -326,18 +332,15 @@ impl<'a> Recording<'a> {
     fn totals(&self, session: &Session<'_>) -> Result<Vec<Count>> {
         let kernel = session.counters()?;
         let counts = kernel.iter().map(|KernelCount { cpu, probe, counted, lost }| Count {
-            probe: name(*probe).to_owned(),
+            probe: session.name(*probe).to_owned(),
             cpu: Some((*cpu).into()),
             counted: *counted,
             recorded: self.table.recorded(*cpu, *probe),
             lost: *lost,
             missed: 0,
         });
-        let missed = session.missed().into_iter().map(|(probe, missed)| Count {
-            probe: probe.to_owned(),
-            missed,
-            ..Count::default()
-        });
+        let missed =
+            session.missed().into_iter().map(|(probe, missed)| Count { probe, missed, ..Count::default() });
         Ok(counts.chain(missed).collect())
     }
 
@@ -349,18 +352,20 @@ impl<'a> Recording<'a> {
     /// The line that says that recording has begun.
     fn announce(&self) {
         let probes = &self.metadata.probes;
-        let missing: Vec<&str> =
-            probes.iter().filter(|p| p.error.is_some()).map(|p| p.name.as_str()).collect();
+        let missing = probes.iter().filter(|p| p.error.is_some()).count();
         let mut line = format!(
             "ntrec: recording to {} with {} probes",
             self.args.output.display(),
-            probes.len() - missing.len()
+            probes.len() - missing
         );
-        if !missing.is_empty() {
-            line += &format!(" ({} not on this kernel: {})", missing.len(), missing.join(", "));
+        if missing > 0 {
+            line += &format!(" ({missing} not on this kernel: `ntrec probes` says why)");
         }
         if self.args.limits.duration.is_none() && stderr().is_terminal() {
             line += "; Ctrl-C ends it";
+        }
+        if let Some(why) = &self.without_functions {
+            eprintln!("ntrec: tracepoints only, since this kernel's functions cannot be probed ({why})");
         }
         eprintln!("{line}");
     }
@@ -405,11 +410,6 @@ impl<'a> Recording<'a> {
         }
         eprintln!("ntrec: next, here or anywhere: ntana diag {}", self.args.output.display());
     }
-}
-
-/// The name of a probe by its number.
-fn name(probe: u8) -> &'static str {
-    TRACEPOINTS.get(usize::from(probe)).map_or("", |t| t.name)
 }
 
 /// Bytes in a unit that reads well.

@@ -1,19 +1,26 @@
 //! `ntrec`: kernel event -> ring buffer -> columns -> file.
 //!
-//! The way of the data: `bpf/` records, [`attach`] finds out what this kernel offers, [`drain`] reads the
-//! ring buffer in time order, [`wire`] takes records apart, [`table`] makes rows of them, [`sink`] writes.
+//! What is recorded: [`plan`] chooses probes, [`functions`] finds functions on this kernel, [`backends`] the ways to
+//! probe them, [`attach`] loads and attaches.
+//!
+//! The way of the data: `bpf/` records, [`drain`] reads the ring buffer in time order, [`wire`] takes records apart, [`table`] makes rows of them, [`sink`] writes.
 
 mod args;
 mod attach;
+mod backends;
 mod bpf;
+mod btf;
 mod capture;
 mod clock;
 mod decode;
 mod drain;
 mod filter;
+mod functions;
 mod host;
+mod kallsyms;
 mod kernel;
 mod names;
+mod plan;
 mod privileges;
 mod probes;
 mod sink;

@@ -3,7 +3,6 @@
 use ntc::Rows;
 use rustc_hash::FxHashMap;
 
-use crate::probes::{TRACEPOINTS, Tracepoint};
 use crate::wire;
 
 /// Names of tasks and devices remembered.
@@ -12,8 +11,10 @@ const MOST: usize = 16_384;
 /// The keys, which are valid as long as the dictionaries live.
 #[derive(Default)]
 pub struct Names {
-    /// Keys in `kind` and `probe`, by probe.
-    probes: Vec<(i32, i32)>,
+    /// Keys in `probe`, by the probe's number.
+    probes: Vec<Option<i32>>,
+    /// Keys in `kind`.
+    kinds: Vec<(&'static str, i32)>,
     /// Keys in `ctx`: task, softirq.
     contexts: Option<(i32, i32)>,
     /// Keys in `comm`.
@@ -72,16 +73,23 @@ impl Names {
         (self.generation, self.batch) = (generation, batch);
     }
 
-    /// Sets `kind` and `probe`.
-    pub fn put_probe(&mut self, rows: &mut Rows, row: usize, tracepoint: &Tracepoint) {
-        if self.probes.is_empty() {
-            let keys = TRACEPOINTS.iter().map(|t| (rows.kind.intern(t.kind), rows.probe.intern(t.name)));
-            self.probes = keys.collect();
+    /// Sets `probe`.
+    pub fn put_probe(&mut self, rows: &mut Rows, row: usize, number: usize, name: &str) {
+        if number >= self.probes.len() {
+            self.probes.resize(number + 1, None);
         }
-        if let Some((kind, probe)) = self.probes.get(tracepoint.id.0 as usize) {
-            rows.kind.put(row, *kind);
-            rows.probe.put(row, *probe);
+        let key = *self.probes[number].get_or_insert_with(|| rows.probe.intern(name));
+        rows.probe.put(row, key);
+    }
+
+    /// Sets `kind`.
+    pub fn put_kind(&mut self, rows: &mut Rows, row: usize, kind: &'static str) {
+        let known = self.kinds.iter().find(|(known, _)| std::ptr::eq(*known, kind));
+        let key = known.map_or_else(|| rows.kind.intern(kind), |(_, key)| *key);
+        if known.is_none() {
+            self.kinds.push((kind, key));
         }
+        rows.kind.put(row, key);
     }
 
     /// Sets `ctx`.
@@ -165,6 +173,30 @@ fn ip_protocol(number: u8) -> String {
         136 => "udplite".to_owned(),
         other => other.to_string(),
     }
+}
+
+/// The name of a protocol family of netfilter: NFPROTO_*, include/uapi/linux/netfilter.h.
+pub fn netfilter_family(number: u8) -> &'static str {
+    match number {
+        1 => "inet",
+        2 => "ip",
+        3 => "arp",
+        5 => "netdev",
+        7 => "bridge",
+        10 => "ip6",
+        _ => "other",
+    }
+}
+
+/// The name of a hook: NF_INET_*, NF_ARP_*, NF_NETDEV_*, NF_BR_*, include/uapi/linux/netfilter*.h.
+pub fn hook(family: u8, number: u8) -> &'static str {
+    let names: &[&str] = match family {
+        3 => &["IN", "OUT", "FORWARD"],
+        5 => &["INGRESS", "EGRESS"],
+        7 => &["PRE_ROUTING", "INPUT", "FORWARD", "OUTPUT", "POST_ROUTING", "BROUTING"],
+        _ => &["PRE_ROUTING", "INPUT", "FORWARD", "OUTPUT", "POST_ROUTING", "INGRESS"],
+    };
+    names.get(usize::from(number)).copied().unwrap_or("other")
 }
 
 #[cfg(test)]

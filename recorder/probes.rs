@@ -3,6 +3,7 @@
 use crate::bpf::types::{probe, role};
 
 /// One tracepoint.
+#[derive(Debug)]
 pub struct Tracepoint {
     /// Its number on the wire.
     pub id: probe,

@@ -6,12 +6,15 @@ use arrow_array::RecordBatch;
 use ntc::{ClockSample, Interface, Rows, schema::kind};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::bpf::types::{context, free_part, probe, record, sock_part};
+use crate::bpf::types::{
+    call_part, context, form, free_part, netfilter_part, probe as Id, record, sock_part,
+};
 use crate::clock;
 use crate::decode::{self, Header};
+use crate::functions::Function;
 use crate::kernel::{CA_STATES, Enums, NUD_STATES};
-use crate::names::Names;
-use crate::probes::TRACEPOINTS;
+use crate::names::{self, Names};
+use crate::plan::{Probe, Target};
 use crate::symbols::Symbols;
 use crate::wire::{self, HEADER_LONG as LONGEST, Wire};
 
@@ -41,7 +44,9 @@ pub struct Table {
     /// Those that are not yet.
     discovered: Vec<Interface>,
     /// Rows recorded, by CPU and probe.
-    recorded: Vec<[u64; TRACEPOINTS.len()]>,
+    recorded: Vec<Vec<u64>>,
+    /// The probes by their numbers.
+    probes: Vec<Option<Probe>>,
 }
 
 /// Events that one probe lost on one CPU.
@@ -53,7 +58,7 @@ pub struct Loss {
     /// The CPU.
     pub cpu: u16,
     /// The probe.
-    pub probe: &'static str,
+    pub probe: String,
     /// How many.
     pub count: u64,
 }
@@ -106,7 +111,7 @@ struct Fields {
 
 impl Table {
     /// An empty table for this kernel.
-    pub fn new(enums: Enums, known: &[Interface]) -> Self {
+    pub fn new(enums: Enums, known: &[Interface], probes: &[Probe]) -> Self {
         let known = known.iter().map(|i| (i.netns, i.ifindex, chars(&i.name))).collect();
         Self {
             rows: Rows::new(),
@@ -119,6 +124,7 @@ impl Table {
             last_known: Default::default(),
             discovered: Vec::new(),
             recorded: Vec::new(),
+            probes: by_number(probes),
         }
     }
 
@@ -128,7 +134,7 @@ impl Table {
     }
 
     /// Events of a probe on a CPU recorded so far.
-    pub fn recorded(&self, cpu: u16, number: u8) -> u64 {
+    pub fn recorded(&self, cpu: u16, number: u16) -> u64 {
         self.recorded
             .get(usize::from(cpu))
             .and_then(|counts| counts.get(usize::from(number)))
@@ -140,7 +146,7 @@ impl Table {
     fn count(&mut self, r: &record) {
         let cpu = usize::from(r.cpu);
         if cpu >= self.recorded.len() {
-            self.recorded.resize(cpu + 1, [0; TRACEPOINTS.len()]);
+            self.recorded.resize(cpu + 1, vec![0; self.probes.len()]);
         }
         if let Some(count) = self.recorded[cpu].get_mut(usize::from(r.probe)) {
             *count += 1;
@@ -166,11 +172,14 @@ impl Table {
     /// Adds an event.
     pub fn push(&mut self, wire: &Wire<'_>) {
         let r = wire.record;
-        let Some(tracepoint) = TRACEPOINTS.get(usize::from(r.probe)) else { return };
-        self.count(r);
+        let number = usize::from(r.probe);
+        let Some(Some(probe)) = self.probes.get(number) else { return };
+        let row_kind = kind_of(r, wire, probe);
         let row = self.rows.next();
+        self.names.put_probe(&mut self.rows, row, number, probe.name());
+        self.names.put_kind(&mut self.rows, row, row_kind);
+        self.count(r);
         self.put_common(row, r);
-        self.names.put_probe(&mut self.rows, row, tracepoint);
         self.put_packet(row, r);
         let addressed = if wire.header.is_empty() {
             self.put_started(row, r)
@@ -178,13 +187,19 @@ impl Table {
             self.put_header(row, r, wire.header)
         };
         if let Some(free) = wire.free {
-            self.put_free(row, tracepoint.id, free);
+            self.put_free(row, r.probe, free);
         }
         if let Some(sock) = wire.sock {
-            self.put_sock(row, tracepoint.kind, sock);
-            if !addressed && tracepoint.kind != kind::NEIGH {
+            self.put_sock(row, row_kind, sock);
+            if !addressed && row_kind != kind::NEIGH {
                 self.put_sides(row, sock);
             }
+        }
+        if let Some(call) = wire.call {
+            self.put_call(row, r, call);
+        }
+        if let Some(netfilter) = wire.netfilter {
+            self.put_netfilter(row, r, netfilter);
         }
         if !wire.stack.is_empty() {
             let folded = self.symbols.fold(wire.stack);
@@ -203,9 +218,42 @@ impl Table {
         let in_task = u32::from(r.ctx) == context::CTX_TASK.0;
         self.names.put_ctx(rows, row, in_task);
         self.names.put_comm(rows, row, &r.comm);
-        if r.has_ret != 0 {
+        if r.has_ret != 0 && u32::from(r.form) == form::FORM_ENTRY.0 {
             rows.ret.put(row, r.ret);
         }
+    }
+
+    /// The function that a row is of.
+    fn function(&self, r: &record) -> Option<&Function> {
+        self.probes.get(usize::from(r.probe))?.as_ref()?.function()
+    }
+
+    /// A return's value and its call, or the packets that a function relates.
+    fn put_call(&mut self, row: usize, r: &record, call: &call_part) {
+        if u32::from(r.form) == form::FORM_LINK.0 {
+            self.rows.child.put(row, call.child);
+            let relation = self.function(r).and_then(|f| Some(f.entry?.link.as_ref()?.relation.name()));
+            self.rows.relation.put_str(row, relation.unwrap_or_default());
+            return;
+        }
+        let value = self.function(r).map_or(r.ret, |function| function.read_return(r.ret));
+        self.rows.ret.put(row, value);
+        if call.entry != 0 {
+            self.rows.entry.put(row, call.entry);
+        }
+    }
+
+    /// A verdict of netfilter.
+    fn put_netfilter(&mut self, row: usize, r: &record, n: &netfilter_part) {
+        let returns = self.function(r).and_then(|f| Some((f.read_return(r.ret), f.entry?.returns?)));
+        let verdict = returns.and_then(|(value, returns)| Some(returns.meaning(value)?.name));
+        if let Some(verdict) = verdict {
+            self.rows.verdict.put_str(row, verdict);
+        }
+        self.rows.family.put_str(row, names::netfilter_family(n.family));
+        self.rows.hook.put_str(row, names::hook(n.family, n.hook));
+        put_name(&mut self.rows.table, row, &n.table);
+        put_name(&mut self.rows.chain, row, &n.chain);
     }
 
     /// Columns of the skb and its device.
@@ -284,7 +332,7 @@ impl Table {
             entry.len = len as u8;
         }
         let entry = &mut self.headers[slot];
-        if u32::from(r.probe) == probe::NET_DEV_START_XMIT.0 {
+        if u32::from(r.probe) == Id::NET_DEV_START_XMIT.0 {
             entry.started_on = Some(r.cpu);
         } else if !same {
             entry.started_on = None;
@@ -297,7 +345,7 @@ impl Table {
     /// `net_dev_start_xmit` showed on this CPU, if no other header came to the address since.
     fn put_started(&mut self, row: usize, r: &record) -> bool {
         let entry = &self.headers[slot(r.skb)];
-        let known = u32::from(r.probe) == probe::NET_DEV_XMIT.0
+        let known = u32::from(r.probe) == Id::NET_DEV_XMIT.0
             && entry.skb == r.skb
             && entry.batch == self.names.batch()
             && entry.started_on == Some(r.cpu);
@@ -329,9 +377,10 @@ impl Table {
     }
 
     /// Reason, location and the ICMP error.
-    fn put_free(&mut self, row: usize, id: probe, free: &free_part) {
+    fn put_free(&mut self, row: usize, number: u16, free: &free_part) {
+        let id = u32::from(number);
         if free.has_reason != 0 {
-            let names = if id == probe::TCP_SEND_RESET { &self.enums.reset } else { &self.enums.drop };
+            let names = if id == Id::TCP_SEND_RESET.0 { &self.enums.reset } else { &self.enums.drop };
             match names.get(&free.reason) {
                 Some(name) => self.rows.reason.put_str(row, name),
                 None => self.rows.reason.put_str(row, &format!("{:#x}", free.reason)),
@@ -340,7 +389,7 @@ impl Table {
         if free.location != 0 {
             self.rows.location.put_str(row, self.symbols.name(free.location));
         }
-        if id == probe::ICMP_SEND {
+        if id == Id::ICMP_SEND.0 {
             self.rows.icmp_type.put(row, free.icmp_type);
             self.rows.icmp_code.put(row, free.icmp_code);
         }
@@ -430,9 +479,38 @@ impl Table {
         self.rows.ts.put(row, loss.ts);
         self.rows.cpu.put(row, loss.cpu);
         self.rows.kind.put_str(row, kind::LOSS);
-        self.rows.probe.put_str(row, loss.probe);
+        self.rows.probe.put_str(row, &loss.probe);
         self.rows.value.put(row, loss.count.cast_signed());
         self.rows.span.put(row, loss.span);
+    }
+}
+
+/// The probes by their numbers.
+fn by_number(probes: &[Probe]) -> Vec<Option<Probe>> {
+    let found = probes.iter().filter(|probe| !matches!(probe.target, Target::Absent(_)));
+    let mut table = Vec::new();
+    for probe in found {
+        let number = usize::from(probe.number);
+        table.resize(table.len().max(number + 1), None);
+        table[number] = Some(probe.clone());
+    }
+    table
+}
+
+/// The kind of a record's row.
+fn kind_of(r: &record, wire: &Wire<'_>, probe: &Probe) -> &'static str {
+    match form(r.form.into()) {
+        form::FORM_RETURN if wire.netfilter.is_some() => kind::NF,
+        form::FORM_RETURN => kind::RET,
+        form::FORM_LINK => kind::LINK,
+        _ => probe.kind(),
+    }
+}
+
+/// Sets a name of the kernel's, unless it is empty.
+fn put_name(column: &mut ntc::rows::Text, row: usize, name: &[i8]) {
+    if name.first().is_some_and(|first| *first != 0) {
+        column.put_str(row, &wire::name(name));
     }
 }
 
@@ -528,7 +606,7 @@ fn put_tcp(rows: &mut Rows, row: usize, s: &sock_part) {
     rows.total_retrans.put(row, s.total_retrans);
     if s.has_seq != 0 {
         rows.tcp_seq.put(row, s.seq);
-        rows.tcp_flags.put_str(row, &crate::names::flag_letters(s.tcp_flags));
+        rows.tcp_flags.put_str(row, &names::flag_letters(s.tcp_flags));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::mem::size_of;
 
-use crate::bpf::types::{free_part, part, record, sock_part};
+use crate::bpf::types::{call_part, free_part, netfilter_part, part, record, sock_part};
 
 /// Room for a header and a stack, as `bpf/event.h` lays them out.
 const HEADER_SHORT: usize = 64;
@@ -13,6 +13,9 @@ const _: () = assert!(size_of::<record>() == 136, "struct record changed: update
 const _: () = assert!(size_of::<free_part>() == 16, "struct free_part changed: update parse()");
 const _: () = assert!(size_of::<sock_part>() == 128, "struct sock_part changed: update parse()");
 
+const _: () = assert!(size_of::<call_part>() == 16, "struct call_part changed: update parse()");
+const _: () = assert!(size_of::<netfilter_part>() == 200, "struct netfilter_part changed: update parse()");
+
 /// One event as a hook recorded it.
 pub struct Wire<'a> {
     /// The fixed part.
@@ -21,6 +24,10 @@ pub struct Wire<'a> {
     pub free: Option<&'a free_part>,
     /// The socket or neighbour.
     pub sock: Option<&'a sock_part>,
+    /// The call that returns, or the packet that was made.
+    pub call: Option<&'a call_part>,
+    /// A verdict of netfilter.
+    pub netfilter: Option<&'a netfilter_part>,
     /// Bytes from the network header on.
     pub header: &'a [u8],
     /// Addresses of the kernel stack, innermost first, eight bytes each.
@@ -32,6 +39,8 @@ trait Plain: Copy {}
 impl Plain for record {}
 impl Plain for free_part {}
 impl Plain for sock_part {}
+impl Plain for call_part {}
+impl Plain for netfilter_part {}
 
 /// Looks at the value at the front of `input`, which begins at a multiple of eight bytes as records do.
 fn take<'a, T: Plain>(input: &mut &'a [u8]) -> Option<&'a T> {
@@ -60,6 +69,8 @@ pub fn timestamp(bytes: &[u8]) -> u64 {
 pub fn parse(mut bytes: &[u8]) -> Option<Wire<'_>> {
     let record: &record = take(&mut bytes)?;
     let has = |p: part| u32::from(record.parts) & p.0 != 0;
+    let call = if has(part::PART_CALL) { Some(take(&mut bytes)?) } else { None };
+    let netfilter = if has(part::PART_NETFILTER) { Some(take(&mut bytes)?) } else { None };
     let full = bytes.len() > HEADER_LONG + size_of::<sock_part>();
     let free = if full || has(part::PART_FREE) { Some(take(&mut bytes)?) } else { None };
     let sock = if full || has(part::PART_SOCK) { Some(take(&mut bytes)?) } else { None };
@@ -75,6 +86,8 @@ pub fn parse(mut bytes: &[u8]) -> Option<Wire<'_>> {
     Some(Wire {
         free: free.filter(|_| has(part::PART_FREE)),
         sock: sock.filter(|_| has(part::PART_SOCK)),
+        call,
+        netfilter,
         header,
         stack,
         record,
@@ -88,7 +101,7 @@ pub fn bytes_of(words: &[u64]) -> &[u8] {
 }
 
 /// A NUL-terminated name of the kernel; bytes that are not UTF-8 become `?`.
-pub fn name(bytes: &[i8; 16]) -> String {
+pub fn name(bytes: &[i8]) -> String {
     let text = bytes.iter().take_while(|&&b| b != 0).map(|&b| b as u8);
     text.map(|b| if b.is_ascii_graphic() || b == b' ' { b as char } else { '?' }).collect()
 }

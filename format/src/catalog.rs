@@ -163,6 +163,19 @@ pub enum Relation {
     Merge,
 }
 
+impl Relation {
+    /// Its name in the column `relation`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Clone => "clone",
+            Self::Copy => "copy",
+            Self::Segment => "segment",
+            Self::Fragment => "fragment",
+            Self::Merge => "merge",
+        }
+    }
+}
+
 /// Where the other packet is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Child {

@@ -400,6 +400,20 @@ pub struct Rows {
     pub value: Column<i64>,
     /// Clock rows: width of the bracket, ns; loss rows: the ns before ts they fell in.
     pub span: Column<u64>,
+    /// Ret and nf rows: cpu << 48 | seq of the row of the call that returns.
+    pub entry: Column<u64>,
+    /// Link rows: address of the other struct sk_buff.
+    pub child: Column<u64>,
+    /// Link rows: clone, copy, segment, fragment or merge.
+    pub relation: Text,
+    /// Nf rows: the verdict.
+    pub verdict: Text,
+    /// Nf rows: the hook.
+    pub hook: Text,
+    /// Nf rows: the table.
+    pub table: Text,
+    /// Nf rows: the chain.
+    pub chain: Text,
 }
 
 impl Rows {
@@ -470,6 +484,11 @@ impl Rows {
             &mut self.new_state,
             &mut self.ca_state,
             &mut self.name,
+            &mut self.relation,
+            &mut self.verdict,
+            &mut self.hook,
+            &mut self.table,
+            &mut self.chain,
         ]
     }
 
@@ -555,6 +574,13 @@ impl Rows {
             self.name.array(n)?,
             self.value.array::<Int64Type>(Type::I64, n),
             self.span.array::<UInt64Type>(Type::U64, n),
+            self.entry.array::<UInt64Type>(Type::U64, n),
+            self.child.array::<UInt64Type>(Type::U64, n),
+            self.relation.array(n)?,
+            self.verdict.array(n)?,
+            self.hook.array(n)?,
+            self.table.array(n)?,
+            self.chain.array(n)?,
         ])
     }
 }

@@ -9,7 +9,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
 /// Version of the file format that this build writes. It changes whenever a column is added, removed or
 /// changes its meaning; readers refuse a newer one.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ pub const COLUMNS: &[Column] = &[
     req("ts", U64, Delta, "time of the event, ns of CLOCK_MONOTONIC on the recorded host"),
     req("cpu", U16, Dictionary, "CPU on which it happened"),
     opt("seq", U64, Delta, "per-CPU counter of kernel events; a gap is an exact position of loss"),
-    req("kind", Text, Dictionary, "pkt, free, sock, tcp, icmp, neigh, clock or loss"),
+    req("kind", Text, Dictionary, "pkt, ret, free, link, nf, sock, tcp, icmp, neigh, clock or loss"),
     opt("probe", Text, Dictionary, "kernel tracepoint or function that fired"),
     opt("pid", U32, Dictionary, "process of the current task (in ctx `task` only the packet's own)"),
     opt("tid", U32, Dictionary, "thread of the current task"),
@@ -170,6 +170,18 @@ pub const COLUMNS: &[Column] = &[
         Dictionary,
         "clock rows: width of the bracket, ns; loss rows: the ns before ts they fell in",
     ),
+    opt("entry", U64, Delta, "ret and nf rows: cpu << 48 | seq of the row of the call that returns"),
+    opt("child", U64, Dictionary, "link rows: address of the other struct sk_buff"),
+    opt(
+        "relation",
+        Text,
+        Dictionary,
+        "link rows: what of skb the child is: clone, copy, segment, fragment; or merge: skb goes on in the child",
+    ),
+    opt("verdict", Text, Dictionary, "nf rows: NF_ACCEPT, NF_DROP, ..."),
+    opt("hook", Text, Dictionary, "nf rows: PRE_ROUTING, INPUT, FORWARD, OUTPUT, POST_ROUTING, INGRESS, ..."),
+    opt("table", Text, Dictionary, "nf rows: the table, where the function has one"),
+    opt("chain", Text, Dictionary, "nf rows: the chain of nftables in full"),
 ];
 
 /// The position of a column by its name.
@@ -207,6 +219,12 @@ pub(crate) fn data_type(kind: Type) -> DataType {
 pub mod kind {
     /// A packet at a probe.
     pub const PKT: &str = "pkt";
+    /// A function's return; `entry` names its call, `ret` has the value.
+    pub const RET: &str = "ret";
+    /// A packet came of another one (`child`), or went up in it.
+    pub const LINK: &str = "link";
+    /// A verdict of netfilter, at the return of what gave it.
+    pub const NF: &str = "nf";
     /// A packet's end: `kfree_skb` (a drop) or `consume_skb`.
     pub const FREE: &str = "free";
     /// A socket: state change, data ready, receive queue full, buffer limit.

@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Kernel functions. Which ones, where their arguments are and what they do to
+ * packets is the table `functions`, filled by user space from its catalog and
+ * BTF. Here is one program for each way of being called:
+ *
+ *   fentry, fexit     a copy for each function, its number written into it
+ *   kprobe.multi      one for all, the number in the cookie
+ *   kprobe            one for all, attached to each; until 5.15 without a cookie,
+ *                     so that the number is looked up by the function's address
+ */
+#ifndef NTREC_FUNCTION_BPF_H
+#define NTREC_FUNCTION_BPF_H
+
+/* A call that is under way, until its return. */
+struct call {
+	__u64 skb;
+	__u64 sk;
+	__u64 entry; /* the name of its own event */
+	__u64 other; /* the second packet, struct nf_hook_state * or xt_table * */
+	__u64 chain; /* struct nft_chain *, or what xtables are called with */
+	__u32 id;
+	__u32 pad;
+};
+
+/*
+ * Calls by their frame: an address on the stack that only this call has. It is
+ * unique however calls nest, and where idle CPUs share a task.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u64);
+	__type(value, struct call);
+} calls SEC(".maps");
+
+/* Numbers of functions by address, for kprobes without a cookie. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, PROBES);
+	__type(key, __u64);
+	__type(value, __u32);
+} numbers_by_address SEC(".maps");
+
+/* What each program knows of the call that it sees. */
+struct invocation {
+	void *ctx;
+	__u64 frame;
+	__u32 id;
+	enum access how;
+};
+
+/* Its place in the tables: the verifier forgets the check once the number is on the stack. */
+static __always_inline __u32 place(const struct invocation *i)
+{
+	__u32 place = i->id;
+
+	asm volatile("%0 &= %1" : "+r"(place) : "i"(PROBES - 1));
+	return place;
+}
+
+static __always_inline __u64 parameter(const struct invocation *i, enum role role)
+{
+	__u8 position = arguments[place(i)][role];
+
+	return i->how == TYPED ? load_argument(i->ctx, position) : load_register(i->ctx, position);
+}
+
+/* The packet that the function is called with, however it is given. */
+static __always_inline struct sk_buff *packet_of(const struct invocation *i)
+{
+	__u64 at;
+
+	if (arguments[place(i)][ROLE_SKB_REF] != NO_ARGUMENT) {
+		at = parameter(i, ROLE_SKB_REF);
+		return get_pointer((void *)at, UNTYPED);
+	}
+	if (arguments[place(i)][ROLE_PKTINFO] != NO_ARGUMENT) {
+		const struct nft_pktinfo *info = (void *)parameter(i, ROLE_PKTINFO);
+
+		return get_pointer(&info->skb, UNTYPED);
+	}
+	return (void *)parameter(i, ROLE_SKB);
+}
+
+static __always_inline struct sock *socket_of(const struct invocation *i)
+{
+	if (arguments[place(i)][ROLE_SOCKET] != NO_ARGUMENT) {
+		const struct socket *socket = (void *)parameter(i, ROLE_SOCKET);
+
+		return get_pointer(&socket->sk, UNTYPED);
+	}
+	return (void *)parameter(i, ROLE_SK);
+}
+
+/* Remembers what the return needs and can no longer find in its registers. */
+static __always_inline void remember(const struct invocation *i, struct call *call)
+{
+	__u8 netfilter = functions[place(i)].netfilter;
+	__u64 frame = i->frame;
+
+	if (!(functions[place(i)].flags & FUNCTION_RETURNS))
+		return;
+	call->id = i->id;
+	if (netfilter == NETFILTER_XTABLES) {
+		call->other = parameter(i, ROLE_STATE);
+		call->chain = parameter(i, ROLE_TABLE);
+		if (arguments[place(i)][ROLE_TABLE] == NO_ARGUMENT)
+			call->chain = parameter(i, ROLE_LOCATION);
+	} else if (netfilter == NETFILTER_NFTABLES) {
+		call->other = parameter(i, ROLE_PKTINFO);
+		call->chain = parameter(i, ROLE_LOCATION);
+	} else if (netfilter == NETFILTER_HOOK) {
+		call->other = parameter(i, ROLE_STATE);
+	} else if (functions[place(i)].link >= LINK_IF_ZERO) {
+		call->other = parameter(i, ROLE_SKB2);
+	}
+	bpf_map_update_elem(&calls, &frame, call, BPF_ANY);
+}
+
+/* Until IP has made its header, a sent segment has none: its socket and control block tell. */
+static __always_inline bool lacks_header(const struct packet *p, const struct invocation *i)
+{
+	return !p->protocol && !(functions[place(i)].flags & FUNCTION_RECEIVES);
+}
+
+static __always_inline bool follow_call(const struct packet *p, const struct invocation *i)
+{
+	__u64 key = (__u64)p->skb;
+	struct track *t = bpf_map_lookup_elem(&tracked, &key);
+	bool ends = functions[place(i)].flags & FUNCTION_ENDS;
+
+	if (t && ends)
+		bpf_map_delete_elem(&tracked, &key);
+	else if (t)
+		t->head = p->head;
+	if (t || ends)
+		return t;
+	return functions[place(i)].flags & FUNCTION_STARTS && start_tracking(p, 0);
+}
+
+/* A segment that has no header yet: packet and socket. */
+static __always_inline __u64 emit_segment(const struct invocation *i, struct sk_buff *skb,
+					  struct sock *sk, __u64 ts)
+{
+	struct sock_record *e = begin(i->id, sizeof(*e), ts);
+	const struct tcp_skb_cb *cb = (void *)skb->cb;
+	__u64 name;
+
+	if (!e)
+		return 0;
+	fill_task(&e->r, i->ctx);
+	clear_skb(&e->r);
+	__builtin_memset(&e->sock, 0, sizeof(e->sock));
+	if (skb)
+		fill_skb(&e->r, skb, i->how);
+	e->r.sk = (__u64)sk;
+	e->r.netns = sock_netns(sk, i->how);
+	fill_addresses(&e->sock, &sk->__sk_common, i->how);
+	fill_sock(&e->sock, sk, i->how);
+	if (skb && e->sock.protocol == IPPROTO_TCP) {
+		e->sock.seq = BPF_CORE_READ(cb, seq);
+		e->sock.tcp_flags = BPF_CORE_READ(cb, tcp_flags);
+		e->sock.has_seq = true;
+	}
+	e->r.parts = PART_SOCK;
+	name = name_of(&e->r);
+	submit(&e->r);
+	return name;
+}
+
+static __always_inline __u64 emit_with_stack(const struct invocation *i, const struct packet *p)
+{
+	struct full_record *e = begin_full(i->ctx, i->id);
+	__u64 name;
+
+	if (!e)
+		return 0;
+	fill_full_packet(e, p, i->how);
+	e->r.parts &= ~(PART_SOCK | PART_FREE);
+	name = name_of(&e->r);
+	submit(&e->r);
+	return name;
+}
+
+static __always_inline int on_packet_call(const struct invocation *i, struct sk_buff *skb, __u64 ts)
+{
+	struct call call = {.skb = (__u64)skb};
+	struct sock *sk = NULL;
+	struct packet p;
+
+	read_packet(&p, i->ctx, skb, functions[place(i)].flags & FUNCTION_RECEIVES, i->how);
+	if (lacks_header(&p, i)) {
+		sk = socket_of(i);
+		if (!sk)
+			sk = get_pointer(&skb->sk, i->how);
+	}
+	if (sk) {
+		__u64 key = (__u64)skb;
+
+		if (!is_followed(key) && !passes_sock(i->ctx, sk, i->how))
+			return 0;
+		call.entry = emit_segment(i, skb, sk, ts);
+	} else {
+		if (filter.active && !follow_call(&p, i))
+			return 0;
+		call.entry = with_stack[place(i)] ? emit_with_stack(i, &p) :
+						 emit_packet(&p, i->id, ts, i->how);
+	}
+	remember(i, &call);
+	return 0;
+}
+
+static __always_inline int on_socket_call(const struct invocation *i, __u64 ts)
+{
+	struct sock *sk = socket_of(i);
+	struct call call = {.sk = (__u64)sk};
+
+	if (!sk || !passes_sock(i->ctx, sk, i->how))
+		return 0;
+	call.entry = emit_segment(i, NULL, sk, ts);
+	remember(i, &call);
+	return 0;
+}
+
+static __always_inline int on_call(const struct invocation *i)
+{
+	__u64 ts = bpf_ktime_get_ns();
+	struct sk_buff *skb;
+
+	if (silent() || i->id >= PROBES)
+		return 0;
+	skb = packet_of(i);
+	return skb ? on_packet_call(i, skb, ts) : on_socket_call(i, ts);
+}
+
+/* One packet came of another, or goes on in another. */
+static __always_inline void emit_link(const struct invocation *i, __u64 parent, __u64 child)
+{
+	struct track *t = bpf_map_lookup_elem(&tracked, &parent);
+	struct call_record *e;
+	struct track copy;
+
+	if (!child || child >= -4095ULL)
+		return;
+	if (t) {
+		copy = *t;
+		bpf_map_update_elem(&tracked, &child, &copy, BPF_ANY);
+	}
+	e = begin(i->id, sizeof(*e), bpf_ktime_get_ns());
+	if (!e)
+		return;
+	fill_task(&e->r, i->ctx);
+	clear_skb(&e->r);
+	e->r.form = FORM_LINK;
+	e->r.skb = parent;
+	e->call.entry = 0;
+	e->call.child = child;
+	e->r.parts = PART_CALL;
+	submit(&e->r);
+}
+
+#define MOST_SEGMENTS 64 /* of a packet of 64 KiB at an MSS of 1 KiB */
+
+static __always_inline void emit_links(const struct invocation *i, const struct call *call, __u64 ret)
+{
+	const struct sk_buff *segment = (void *)ret;
+
+	switch (functions[place(i)].link) {
+	case LINK_RETURN:
+		emit_link(i, call->skb, ret);
+		break;
+	case LINK_IF_ZERO:
+	case LINK_IF_TRUE:
+		if (!(__u8)ret == (functions[place(i)].link == LINK_IF_ZERO))
+			emit_link(i, call->other, call->skb);
+		break;
+	case LINK_LIST:
+		if (ret >= -4095ULL)
+			break;
+		for (int n = 0; n < MOST_SEGMENTS && segment; n++) {
+			emit_link(i, call->skb, (__u64)segment);
+			segment = get_pointer(&segment->next, UNTYPED);
+		}
+		break;
+	}
+}
+
+/* Types of modules: a kernel describes them from 5.11 on, and as long as the module is loaded. */
+static __always_inline void read_nft_names(struct netfilter_part *n, const struct nft_chain *chain)
+{
+	const struct nft_table *table = NULL;
+
+	if (!bpf_core_field_exists(chain->table) || !bpf_core_field_exists(table->name))
+		return;
+	table = get_pointer(&chain->table, UNTYPED);
+	bpf_probe_read_kernel_str(n->chain, sizeof(n->chain), get_pointer(&chain->name, UNTYPED));
+	bpf_probe_read_kernel_str(n->table, sizeof(n->table), get_pointer(&table->name, UNTYPED));
+}
+
+static __always_inline const struct nf_hook_state *state_of(const struct call *call, __u8 netfilter)
+{
+	const struct nft_pktinfo *info = (void *)call->other;
+	const struct nft_pktinfo___5_12 *old = (void *)call->other;
+
+	if (netfilter != NETFILTER_NFTABLES)
+		return (void *)call->other;
+	if (bpf_core_field_exists(info->state))
+		return get_pointer(&info->state, UNTYPED);
+	if (bpf_core_field_exists(old->xt.state))
+		return get_pointer(&old->xt.state, UNTYPED);
+	return NULL;
+}
+
+static __always_inline void fill_netfilter(struct netfilter_part *n, const struct call *call, __u8 netfilter)
+{
+	const struct nf_hook_state *state = state_of(call, netfilter);
+	const struct xt_table *table = (void *)call->chain;
+
+	n->table[0] = n->chain[0] = 0;
+	n->hook = get8(&state->hook, UNTYPED);
+	n->family = get8(&state->pf, UNTYPED);
+	if (netfilter == NETFILTER_XTABLES && bpf_core_field_exists(table->name))
+		bpf_probe_read_kernel_str(n->table, sizeof(table->name), table->name);
+	else if (netfilter == NETFILTER_NFTABLES)
+		read_nft_names(n, (void *)call->chain);
+}
+
+static __always_inline void fill_return(const struct invocation *i, struct record *r, struct call_part *part,
+					const struct call *call, __u64 ret)
+{
+	fill_task(r, i->ctx);
+	clear_skb(r);
+	r->form = FORM_RETURN;
+	r->skb = call->skb;
+	r->sk = call->sk;
+	r->ret = ret;
+	r->has_ret = true;
+	part->entry = call->entry;
+	part->child = 0;
+}
+
+static __always_inline void emit_return(const struct invocation *i, const struct call *call, __u64 ret)
+{
+	struct call_record *e = begin(i->id, sizeof(*e), bpf_ktime_get_ns());
+
+	if (!e)
+		return;
+	fill_return(i, &e->r, &e->call, call, ret);
+	e->r.parts = PART_CALL;
+	submit(&e->r);
+}
+
+static __always_inline void emit_verdict(const struct invocation *i, const struct call *call, __u64 ret)
+{
+	struct netfilter_record *e = begin(i->id, sizeof(*e), bpf_ktime_get_ns());
+
+	if (!e)
+		return;
+	fill_return(i, &e->r, &e->call, call, ret);
+	fill_netfilter(&e->netfilter, call, functions[place(i)].netfilter);
+	e->r.parts = PART_CALL | PART_NETFILTER;
+	submit(&e->r);
+}
+
+static __always_inline int on_return(struct invocation *i, __u64 ret)
+{
+	__u64 frame = i->frame;
+	struct call *found = bpf_map_lookup_elem(&calls, &frame);
+	struct call call;
+
+	if (!found)
+		return 0;
+	call = *found;
+	bpf_map_delete_elem(&calls, &frame);
+	i->id = call.id;
+	if (silent() || i->id >= PROBES)
+		return 0;
+	if (functions[place(i)].netfilter)
+		emit_verdict(i, &call, ret);
+	else
+		emit_return(i, &call, ret);
+	emit_links(i, &call, ret);
+	return 0;
+}
+
+/*
+ * The programs. The number of a copy is written into this instruction; as long
+ * as it is not, the program does nothing.
+ */
+#define NUMBER_HERE 0x4e545245
+
+static __always_inline __u32 own_number(void)
+{
+	__u32 number;
+
+	asm volatile("%0 = %1" : "=r"(number) : "i"(NUMBER_HERE));
+	return number;
+}
+
+/* Both trampoline programs of a call are given the same context. */
+SEC("fentry/bpf_fentry_test1")
+int function_fentry(__u64 *ctx)
+{
+	struct invocation i = {.ctx = ctx, .frame = (__u64)ctx, .id = own_number(), .how = TYPED};
+
+	return i.id < PROBES ? on_call(&i) : 0;
+}
+
+SEC("fexit/bpf_fentry_test1")
+int function_fexit(__u64 *ctx)
+{
+	struct invocation i = {.ctx = ctx, .frame = (__u64)ctx, .id = own_number(), .how = TYPED};
+
+	if (i.id >= PROBES)
+		return 0;
+	return on_return(&i, load_argument(ctx, arguments[place(&i)][ROLE_RETURN]));
+}
+
+/* Without a cookie: by the address, which ip is behind if the probe is a breakpoint. */
+static __always_inline __u32 number_of(const struct registers *ctx)
+{
+	__u64 address = ctx->ip;
+	__u32 *number;
+
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_attach_cookie))
+		return bpf_get_attach_cookie((void *)ctx);
+	number = bpf_map_lookup_elem(&numbers_by_address, &address);
+	if (!number) {
+		address -= BREAKPOINT_LEN;
+		number = bpf_map_lookup_elem(&numbers_by_address, &address);
+	}
+	return number ? *number : PROBES;
+}
+
+static __always_inline int on_kprobe(struct registers *ctx)
+{
+	struct invocation i = {.ctx = ctx, .frame = ctx->sp, .id = number_of(ctx), .how = UNTYPED};
+
+	return i.id < PROBES ? on_call(&i) : 0;
+}
+
+/* At the return the stack pointer is above the address that the call pushed. */
+static __always_inline int on_kretprobe(struct registers *ctx)
+{
+	struct invocation i = {.ctx = ctx, .frame = ctx->sp - CALL_PUSHES, .how = UNTYPED};
+
+	return on_return(&i, returned(ctx));
+}
+
+SEC("kprobe.multi")
+int function_kprobe_multi(struct registers *ctx)
+{
+	return on_kprobe(ctx);
+}
+
+SEC("kretprobe.multi")
+int function_kretprobe_multi(struct registers *ctx)
+{
+	return on_kretprobe(ctx);
+}
+
+SEC("kprobe")
+int function_kprobe(struct registers *ctx)
+{
+	return on_kprobe(ctx);
+}
+
+SEC("kretprobe")
+int function_kretprobe(struct registers *ctx)
+{
+	return on_kretprobe(ctx);
+}
+
+#endif

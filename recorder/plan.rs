@@ -1,0 +1,368 @@
+//! Which probes are wanted, and where they are on this kernel.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use anyhow::{Result, bail};
+use ntc::catalog;
+
+use crate::args::{Profile, Subject};
+use crate::bpf::{PROBES, types};
+use crate::btf::Btf;
+use crate::functions::{Function, Functions};
+use crate::kernel::{self, Arguments};
+use crate::probes::{self, TRACEPOINTS, Tracepoint};
+
+/// What a probe is attached to.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// A tracepoint.
+    Tracepoint(&'static Tracepoint),
+    /// A function.
+    Function(Box<Function>),
+    /// A function of the catalog that this kernel does not have.
+    Absent(&'static catalog::Probe),
+}
+
+/// A probe of this capture.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    /// Its number on the wire.
+    pub number: u16,
+    /// What it is attached to.
+    pub target: Target,
+    /// Where its arguments are.
+    pub arguments: Arguments,
+    /// How it is attached, or why it cannot be; nothing as long as that is not known.
+    pub outcome: Option<Result<String, String>>,
+}
+
+impl Probe {
+    /// Its name in the column `probe`.
+    pub fn name(&self) -> &str {
+        match &self.target {
+            Target::Tracepoint(tracepoint) => tracepoint.name,
+            Target::Function(function) => function.name(),
+            Target::Absent(entry) => entry.name,
+        }
+    }
+
+    /// The kind of its rows.
+    pub fn kind(&self) -> &'static str {
+        match &self.target {
+            Target::Tracepoint(tracepoint) => tracepoint.kind,
+            Target::Function(function) => function.kind(),
+            Target::Absent(entry) => entry.kind,
+        }
+    }
+
+    /// Whether it is a function of this kernel.
+    pub fn function(&self) -> Option<&Function> {
+        match &self.target {
+            Target::Function(function) => Some(function),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing speaks against it so far.
+    pub fn is_hopeful(&self) -> bool {
+        !matches!(self.outcome, Some(Err(_)))
+    }
+
+    /// How the metadata tells of it.
+    pub fn describe(&self) -> ntc::Probe {
+        let name = self.name().to_owned();
+        match &self.outcome {
+            Some(Err(why)) => ntc::Probe { name, error: Some(why.clone()), ..ntc::Probe::default() },
+            outcome => ntc::Probe {
+                name,
+                backend: outcome.clone().and_then(Result::ok).unwrap_or_default(),
+                arguments: kernel::describe(&self.arguments),
+                error: None,
+            },
+        }
+    }
+}
+
+/// What a user's word stands for.
+enum Word {
+    /// A tracepoint.
+    Tracepoint(&'static Tracepoint),
+    /// Functions of the catalog.
+    Entries(Vec<&'static catalog::Probe>),
+    /// Functions of the kernel that the catalog does not have.
+    Functions(Vec<Function>),
+}
+
+/// Chooses the probes that `subject` asks for.
+pub fn choose(
+    subject: &Subject,
+    profile: Profile,
+    btf: &Rc<Btf>,
+    functions: Option<&Functions>,
+) -> Result<Vec<Probe>> {
+    let mut chosen = Chosen::default();
+    if subject.probe.is_empty() {
+        chosen.tracepoints.extend(TRACEPOINTS.iter().map(|t| t.name));
+        chosen.entries.extend(of_profile(profile).map(|entry| entry.name));
+    }
+    for word in &subject.probe {
+        chosen.add(look_up(word, functions)?);
+    }
+    for word in &subject.no_probe {
+        chosen.remove(&look_up(word, functions)?);
+    }
+    chosen.plan(btf, functions)
+}
+
+/// The functions of a profile.
+fn of_profile(profile: Profile) -> impl Iterator<Item = &'static catalog::Probe> {
+    let functions = catalog::probes().iter().filter(|entry| entry.tracepoint.is_none());
+    functions.filter(move |entry| match profile {
+        Profile::Net => false,
+        Profile::Life => entry.default,
+        Profile::All => true,
+    })
+}
+
+/// What is chosen, by name.
+#[derive(Default)]
+struct Chosen {
+    /// Tracepoints.
+    tracepoints: BTreeSet<&'static str>,
+    /// Functions of the catalog.
+    entries: BTreeSet<&'static str>,
+    /// Other functions.
+    functions: Vec<Function>,
+}
+
+impl Chosen {
+    /// Takes something in.
+    fn add(&mut self, word: Vec<Word>) {
+        for part in word {
+            match part {
+                Word::Tracepoint(tracepoint) => drop(self.tracepoints.insert(tracepoint.name)),
+                Word::Entries(entries) => self.entries.extend(entries.iter().map(|entry| entry.name)),
+                Word::Functions(functions) => self.functions.extend(functions),
+            }
+        }
+    }
+
+    /// Leaves something out.
+    fn remove(&mut self, word: &[Word]) {
+        for part in word {
+            match part {
+                Word::Tracepoint(tracepoint) => drop(self.tracepoints.remove(tracepoint.name)),
+                Word::Entries(entries) => self.entries.retain(|name| entries.iter().all(|e| e.name != *name)),
+                Word::Functions(gone) => {
+                    self.functions.retain(|f| gone.iter().all(|g| g.symbol.name != f.symbol.name));
+                }
+            }
+        }
+    }
+
+    /// Finds everything on this kernel, and numbers it.
+    fn plan(self, btf: &Btf, functions: Option<&Functions>) -> Result<Vec<Probe>> {
+        let tracepoints = TRACEPOINTS.iter().filter(|t| self.tracepoints.contains(t.name));
+        let mut plan: Vec<Probe> = tracepoints.map(|t| of_tracepoint(t, btf)).collect();
+        if let Some(functions) = functions {
+            let entries = catalog::probes().iter().filter(|entry| self.entries.contains(entry.name));
+            plan.extend(entries.map(|entry| of_entry(entry, functions)));
+            plan.extend(self.functions.into_iter().map(of_function));
+            drop_doubles(&mut plan);
+        }
+        if plan.is_empty() {
+            bail!("no probe is left to record: --no-probe leaves out all that --probe names");
+        }
+        let found = plan.iter_mut().filter(|probe| probe.function().is_some());
+        let first = types::probe::PROBE_MAX.0 as usize;
+        for (position, probe) in found.enumerate() {
+            if first + position >= PROBES {
+                bail!(
+                    "these are too many probes: at most {} functions can be recorded at once",
+                    PROBES - first
+                );
+            }
+            probe.number = (first + position) as u16;
+        }
+        Ok(plan)
+    }
+}
+
+/// A function that was chosen by several words is one probe.
+fn drop_doubles(plan: &mut Vec<Probe>) {
+    let mut seen = BTreeSet::new();
+    plan.retain(|probe| probe.function().is_none_or(|f| seen.insert(f.symbol.name.clone())));
+}
+
+/// A tracepoint on this kernel.
+fn of_tracepoint(tracepoint: &'static Tracepoint, btf: &Btf) -> Probe {
+    let found = kernel::tracepoint(btf, tracepoint);
+    Probe {
+        number: tracepoint.id.0 as u16,
+        target: Target::Tracepoint(tracepoint),
+        arguments: found.as_ref().copied().unwrap_or(kernel::NOTHING),
+        outcome: found.err().map(|why| Err(format!("{why:#}"))),
+    }
+}
+
+/// A function of the catalog on this kernel.
+fn of_entry(entry: &'static catalog::Probe, functions: &Functions) -> Probe {
+    match functions.find(entry) {
+        Ok(function) => of_function(function),
+        Err(why) => Probe {
+            number: u16::MAX,
+            target: Target::Absent(entry),
+            arguments: kernel::NOTHING,
+            outcome: Some(Err(why)),
+        },
+    }
+}
+
+/// A function of this kernel.
+fn of_function(function: Function) -> Probe {
+    let arguments = function.arguments;
+    Probe { number: u16::MAX, target: Target::Function(Box::new(function)), arguments, outcome: None }
+}
+
+/// What a word of the user's stands for: a tracepoint, a function, a group, or a pattern.
+fn look_up(word: &str, functions: Option<&Functions>) -> Result<Vec<Word>> {
+    if word.contains(['*', '?']) {
+        return by_pattern(word, functions);
+    }
+    if let Some(tracepoint) = probes::by_name(word) {
+        return Ok(vec![Word::Tracepoint(tracepoint)]);
+    }
+    if catalog::group(word).is_some() {
+        return Ok(split(catalog::in_group(word)));
+    }
+    if let Some(entry) = catalog::by_name(word) {
+        return Ok(split([entry].into_iter()));
+    }
+    if let Some(function) = functions.map_or(Ok(None), |f| f.named(word))? {
+        return Ok(vec![Word::Functions(vec![function])]);
+    }
+    bail!("there is no probe '{word}'; the nearest names are {}", nearest(word, functions).join(", "))
+}
+
+/// Entries of the catalog as tracepoints of ours and functions.
+fn split(entries: impl Iterator<Item = &'static catalog::Probe>) -> Vec<Word> {
+    let (tracepoints, functions): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.tracepoint.is_some());
+    let names = tracepoints.iter().filter_map(|entry| entry.tracepoint?.rsplit(':').next());
+    let mut words: Vec<Word> = names.filter_map(probes::by_name).map(Word::Tracepoint).collect();
+    words.push(Word::Entries(functions));
+    words
+}
+
+/// Everything that a pattern fits.
+fn by_pattern(pattern: &str, functions: Option<&Functions>) -> Result<Vec<Word>> {
+    let mut words: Vec<Word> =
+        TRACEPOINTS.iter().filter(|t| fits(pattern, t.name)).map(Word::Tracepoint).collect();
+    let entries =
+        catalog::probes().iter().filter(|entry| entry.tracepoint.is_none() && fits(pattern, entry.name));
+    let entries: Vec<_> = entries.collect();
+    let others = functions.map(|f| f.matching(|name| fits(pattern, name))).unwrap_or_default();
+    let others: Vec<Function> = others.into_iter().filter(|f| catalog::by_name(f.name()).is_none()).collect();
+    if words.is_empty() && entries.is_empty() && others.is_empty() {
+        bail!("the pattern '{pattern}' fits no tracepoint and no function that takes a packet or a socket");
+    }
+    words.push(Word::Entries(entries));
+    words.push(Word::Functions(others));
+    Ok(words)
+}
+
+/// Whether a pattern of `*` and `?` fits a name.
+fn fits(pattern: &str, name: &str) -> bool {
+    let (mut p, mut n) = (pattern.chars(), name.chars());
+    match (p.next(), n.next()) {
+        (None, None) => true,
+        (Some('*'), _) => {
+            let rest = p.as_str();
+            name.char_indices().map(|(at, _)| at).chain([name.len()]).any(|at| fits(rest, &name[at..]))
+        }
+        (Some('?'), Some(_)) => fits(p.as_str(), n.as_str()),
+        (Some(a), Some(b)) if a == b => fits(p.as_str(), n.as_str()),
+        _ => false,
+    }
+}
+
+/// The probes whose names are most like a word.
+fn nearest(word: &str, functions: Option<&Functions>) -> Vec<String> {
+    let known = TRACEPOINTS.iter().map(|t| t.name).chain(catalog::probes().iter().map(|entry| entry.name));
+    let known = known.chain(catalog::groups().iter().map(|group| group.name));
+    let mut names: BTreeSet<&str> = known.collect();
+    if let Some(functions) = functions {
+        names.extend(functions.names());
+    }
+    let mut names: Vec<&str> = names.into_iter().collect();
+    names.sort_by_cached_key(|name| distance(name, word));
+    names.truncate(3);
+    names.into_iter().map(str::to_owned).collect()
+}
+
+/// How unlike two names are: the pairs of letters that only one of them has.
+fn distance(a: &str, b: &str) -> usize {
+    let pairs = |s: &str| s.as_bytes().windows(2).map(<[u8]>::to_vec).collect::<BTreeSet<_>>();
+    pairs(a).symmetric_difference(&pairs(b)).count()
+}
+
+/// The numbers of the probes that record stacks.
+pub fn stacks(subject: &Subject, plan: &[Probe]) -> Result<Vec<u16>> {
+    if subject.stack.iter().any(|name| name == "none") {
+        return Ok(Vec::new());
+    }
+    let mut numbers = Vec::new();
+    for word in &subject.stack {
+        let named = |probe: &&Probe| fits(word, probe.name()) || group_of(probe) == Some(word.as_str());
+        let found: Vec<&Probe> = plan.iter().filter(named).collect();
+        if found.is_empty() && word != DEFAULT_STACK {
+            bail!("--stack: '{word}' is not among the probes of this capture");
+        }
+        if let Some(other) = found.iter().find(|probe| !records_stacks(probe)) {
+            bail!(
+                "--stack: {} has no stack that says more than its name; choose functions, or among {}",
+                other.name(),
+                TRACEPOINTS.iter().filter(|t| has_room(t)).map(|t| t.name).collect::<Vec<_>>().join(", ")
+            );
+        }
+        numbers.extend(found.iter().filter(|probe| probe.is_hopeful()).map(|probe| probe.number));
+    }
+    Ok(numbers)
+}
+
+/// The probe whose stacks are recorded unless something else is asked for.
+pub const DEFAULT_STACK: &str = "kfree_skb";
+
+/// The group that the catalog has a probe in.
+fn group_of(probe: &Probe) -> Option<&'static str> {
+    catalog::by_name(probe.name()).map(|entry| entry.group.name)
+}
+
+/// Whether a probe's record has room for a stack.
+fn records_stacks(probe: &Probe) -> bool {
+    match &probe.target {
+        Target::Tracepoint(tracepoint) => has_room(tracepoint),
+        Target::Function(_) | Target::Absent(_) => true,
+    }
+}
+
+/// Whether a tracepoint's record has room for a stack.
+fn has_room(tracepoint: &Tracepoint) -> bool {
+    use types::probe as p;
+    let rare = [p::KFREE_SKB, p::TCP_RETRANSMIT_SKB, p::TCP_RETRANSMIT_SYNACK, p::TCP_SEND_RESET];
+    rare.contains(&tracepoint.id) || [p::TCP_BAD_CSUM, p::ICMP_SEND].contains(&tracepoint.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_fit_whole_names() {
+        assert!(
+            fits("tcp_*", "tcp_v4_rcv") && fits("*rcv", "tcp_v4_rcv") && fits("tcp_v?_rcv", "tcp_v6_rcv")
+        );
+        assert!(!fits("tcp_*", "udp_rcv") && !fits("rcv", "tcp_v4_rcv") && !fits("tcp_v?_rcv", "tcp_rcv"));
+        assert!(fits("*", "") && fits("**", "x"));
+    }
+}
