@@ -78,7 +78,7 @@ static __always_inline struct sk_buff *packet_of(const struct invocation *i)
 	if (arguments[place(i)][ROLE_PKTINFO] != NO_ARGUMENT) {
 		const struct nft_pktinfo *info = (void *)parameter(i, ROLE_PKTINFO);
 
-		return get_pointer(&info->skb, UNTYPED);
+		return bpf_core_field_exists(info->skb) ? get_pointer(&info->skb, UNTYPED) : NULL;
 	}
 	return (void *)parameter(i, ROLE_SKB);
 }

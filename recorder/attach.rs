@@ -16,6 +16,7 @@ use crate::bpf::{NtrecSkel, NtrecSkelBuilder, OpenNtrecSkel, PROBES, types};
 use crate::btf::Btf;
 use crate::functions::{Function, Functions};
 use crate::kernel::NO_ARGUMENT;
+use crate::linger;
 use crate::plan::{self, Probe, Target};
 use crate::privileges;
 
@@ -460,6 +461,13 @@ impl Session<'_> {
     /// The name of a probe by its number.
     pub fn name(&self, probe: u16) -> &str {
         self.names.get(usize::from(probe)).map_or("", String::as_str)
+    }
+}
+
+impl Drop for Session<'_> {
+    /// Detaches everything.
+    fn drop(&mut self) {
+        linger::hand_over(self.links.len() + self.copies.len());
     }
 }
 

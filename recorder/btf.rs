@@ -140,11 +140,6 @@ impl Btf {
         Ok(found)
     }
 
-    /// The names of all its functions.
-    pub fn functions(&self) -> impl Iterator<Item = &str> {
-        self.known.keys().filter(|(sort, _)| *sort == Sort::Function).map(|(_, name)| name.as_str())
-    }
-
     /// The id of what has this name.
     fn id(&self, sort: Sort, name: &str) -> Option<u32> {
         self.known.get(&(sort, name.to_owned())).copied()

@@ -19,6 +19,7 @@ mod functions;
 mod host;
 mod kallsyms;
 mod kernel;
+mod linger;
 mod names;
 mod plan;
 mod privileges;

@@ -120,7 +120,9 @@ mod tests {
     #[test]
     fn parts_are_found_in_order() {
         let mut room = [0_u64; 19];
-        room[16] = part::PART_FREE.0.into();
+        // The word in which `parts` is.
+        let at = std::mem::offset_of!(record, parts);
+        room[at / 8] = u64::from(part::PART_FREE.0) << (at % 8 * 8);
         room[17] = 7;
         let wire = parse(bytes_of(&room)).unwrap();
         assert_eq!(wire.free.unwrap().location, 7);

@@ -216,5 +216,5 @@ fn a_newer_format_is_refused() {
     // The version follows `PAR1` and the magic number of the first checkpoint.
     bytes[12] = 7;
     let message = Capture::from_bytes(bytes).unwrap_err().to_string();
-    assert_eq!(message, "<memory>: format 7 is newer than this build reads (up to 1); update ntana");
+    assert_eq!(message, "<memory>: format 7 is newer than this build reads (up to 2); update ntana");
 }
