@@ -241,7 +241,7 @@ static __always_inline void emit_link(const struct invocation *i, __u64 parent, 
 	struct call_record *e;
 	struct track copy;
 
-	if (!child || child >= -4095ULL)
+	if (!child || child >= -4095ULL || child == parent)
 		return;
 	if (t) {
 		copy = *t;

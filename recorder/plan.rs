@@ -73,12 +73,15 @@ impl Probe {
     pub fn describe(&self) -> ntc::Probe {
         let name = self.name().to_owned();
         match &self.outcome {
-            Some(Err(why)) => ntc::Probe { name, error: Some(why.clone()), ..ntc::Probe::default() },
+            Some(Err(why)) => {
+                let absent = matches!(self.target, Target::Absent(_));
+                ntc::Probe { name, error: Some(why.clone()), absent, ..ntc::Probe::default() }
+            }
             outcome => ntc::Probe {
                 name,
                 backend: outcome.clone().and_then(Result::ok).unwrap_or_default(),
                 arguments: kernel::describe(&self.arguments),
-                error: None,
+                ..ntc::Probe::default()
             },
         }
     }

@@ -247,8 +247,9 @@ impl Table {
     fn put_netfilter(&mut self, row: usize, r: &record, n: &netfilter_part) {
         let returns = self.function(r).and_then(|f| Some((f.read_return(r.ret), f.entry?.returns?)));
         let verdict = returns.and_then(|(value, returns)| Some(returns.meaning(value)?.name));
-        if let Some(verdict) = verdict {
-            self.rows.verdict.put_str(row, verdict);
+        match verdict.filter(|name| !name.is_empty()) {
+            Some(name) => self.rows.verdict.put_str(row, name),
+            None => self.rows.verdict.put_str(row, &(r.ret as i32).to_string()),
         }
         self.rows.family.put_str(row, names::netfilter_family(n.family));
         self.rows.hook.put_str(row, names::hook(n.family, n.hook));

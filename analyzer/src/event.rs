@@ -67,6 +67,16 @@ pub enum Hook {
     IcmpSend,
     /// A neighbour entry changes.
     Neighbour,
+    /// A function is called with the packet.
+    Call,
+    /// A function returns.
+    Return,
+    /// Netfilter gives a verdict.
+    Verdict,
+    /// Another packet is made of it, or it goes up in another.
+    Link,
+    /// A function frees the packet, for whatever reason.
+    End,
     /// A sample of another clock.
     Clock,
     /// Events were lost.
@@ -114,6 +124,18 @@ impl Hook {
     /// The names of the known probes, in the order of their symbols.
     pub(crate) fn names() -> impl Iterator<Item = &'static str> {
         HOOKS.iter().map(|(name, _)| *name)
+    }
+
+    /// What a function says, by the kind of the row.
+    fn of_kind(kind: Sym) -> Self {
+        match kind {
+            Sym::PKT => Self::Call,
+            Sym::RET => Self::Return,
+            Sym::NF => Self::Verdict,
+            Sym::LINK => Self::Link,
+            Sym::FREE => Self::End,
+            _ => Self::Other,
+        }
     }
 
     /// What a probe says.
@@ -257,6 +279,24 @@ pub struct Event {
     /// Clock or table.
     #[serde(skip_serializing_if = "no_text")]
     pub name: Sym,
+    /// Number of the event on its CPU.
+    #[serde(skip)]
+    pub seq: u64,
+    /// Returns: the call, see [`Event::call`]. Links: address of the other packet.
+    #[serde(skip_serializing_if = "is_zero_64", serialize_with = "hex")]
+    pub other: u64,
+    /// A verdict of netfilter, or what the other packet of a link is.
+    #[serde(skip_serializing_if = "no_text")]
+    pub says: Sym,
+    /// Hook of netfilter.
+    #[serde(skip_serializing_if = "no_text")]
+    pub nf_hook: Sym,
+    /// Table of netfilter.
+    #[serde(skip_serializing_if = "no_text")]
+    pub nf_table: Sym,
+    /// Chain of netfilter.
+    #[serde(skip_serializing_if = "no_text")]
+    pub nf_chain: Sym,
 }
 
 impl Event {
@@ -307,16 +347,42 @@ impl Event {
         backlog: 0,
         max_backlog: 0,
         name: Sym::NONE,
+        seq: 0,
+        other: 0,
+        says: Sym::NONE,
+        nf_hook: Sym::NONE,
+        nf_table: Sym::NONE,
+        nf_chain: Sym::NONE,
     };
 
     /// What the probe says.
     pub fn hook(&self) -> Hook {
-        Hook::of(self.probe)
+        match Hook::of(self.probe) {
+            Hook::Other => Hook::of_kind(self.kind),
+            known => known,
+        }
+    }
+
+    /// Why the packet was dropped. Until 6.14 the kernel did not tell a pure ACK that reordering made old from a segment
+    /// with data, which PAWS (RFC 7323, section 5) takes away from a program.
+    pub fn drop_reason(&self) -> Sym {
+        const LONGEST_HEADER: u32 = 60;
+        let pure_ack = self.tcp_flags.text() == "A" && self.len <= LONGEST_HEADER;
+        if pure_ack && self.reason.text() == "TCP_RFC7323_PAWS" {
+            return Sym::new("TCP_RFC7323_PAWS_ACK");
+        }
+        self.reason
+    }
+
+    /// How the return of a call names it: CPU and number.
+    pub fn call(&self) -> u64 {
+        u64::from(self.cpu) << 48 | self.seq & 0xffff_ffff_ffff
     }
 
     /// Whether the event has a decoded packet or socket address.
     pub fn has_addresses(&self) -> bool {
-        !self.saddr.is_none() || !self.daddr.is_none()
+        let known = |address: Addr| !address.is_none() && !address.is_unspecified();
+        known(self.saddr) || known(self.daddr)
     }
 
     /// Who talks to whom.
@@ -442,6 +508,14 @@ const FIELDS: &[(&str, Setter)] = &[
     ("backlog", Number(|e, v| e.backlog = v as u32)),
     ("max_backlog", Number(|e, v| e.max_backlog = v as u32)),
     ("name", Text(|e, v| e.name = v)),
+    ("seq", Number(|e, v| e.seq = v)),
+    ("entry", Number(|e, v| e.other = v)),
+    ("child", Number(|e, v| e.other = v)),
+    ("relation", Text(|e, v| e.says = v)),
+    ("verdict", Text(|e, v| e.says = v)),
+    ("hook", Text(|e, v| e.nf_hook = v)),
+    ("table", Text(|e, v| e.nf_table = v)),
+    ("chain", Text(|e, v| e.nf_chain = v)),
 ];
 
 /// The names of all columns that events have.

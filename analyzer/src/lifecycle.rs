@@ -5,6 +5,9 @@
 //! `continues`, by the stage that the life has reached and the stage that the event shows.
 
 pub mod outcome;
+mod way;
+
+use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 use serde::Serialize;
@@ -15,6 +18,7 @@ use crate::loss::Losses;
 use crate::symbol::Sym;
 pub use outcome::{Counts, Evidence, Outcome, OutcomeKind};
 use outcome::{End, decide};
+use way::{Way, Ways};
 
 /// Lives that may be open at once.
 const MAX_OPEN: usize = 256 << 10;
@@ -26,6 +30,10 @@ const IDLE_FINISHED: u64 = 2_000_000_000;
 const IDLE: u64 = 30_000_000_000;
 /// Idle lives are looked for each time this many ns have passed.
 const SWEEP_EVERY: u64 = 1_000_000_000;
+/// Calls whose return is awaited at most.
+const MAX_CALLS: usize = 64 << 10;
+/// A packet that was freed within calls waits so many ns for their returns, which may give the verdict on it.
+const LINGER: u64 = 10_000_000;
 /// Within this many ns a device hands a packet to the device below it.
 const NESTED: u64 = 10_000_000;
 
@@ -152,6 +160,14 @@ pub struct Life {
     pub touched_by_loss: bool,
     /// Whether one of its events matched the filter.
     pub matched: bool,
+    /// The packet that it was made of, and what it is of it: clone, copy, segment, fragment.
+    pub origin: Option<(u64, Sym)>,
+    /// The verdict of netfilter that ended it.
+    pub verdict: Option<Box<Event>>,
+    /// Calls with it that have not returned.
+    calls: u32,
+    /// How it ended, while the returns of its calls are awaited.
+    ending: Option<End>,
     /// Where it is.
     position: Position,
 }
@@ -200,13 +216,29 @@ fn receive_rank(hook: Hook) -> u8 {
 }
 
 /// Whether an event belongs to the packet that was last seen at its address, or begins another.
-fn continues(life: &Life, event: &Event) -> bool {
+fn continues(life: &Life, event: &Event, way: Way) -> bool {
     match event.hook() {
+        Hook::Call => continues_calls(life, event, way),
         Hook::RxEntry | Hook::RxBacklog | Hook::Receive => continues_receiving(life, event),
         Hook::Queue => continues_queueing(life, event),
         Hook::Start => continues_sending(life, event),
         Hook::Drop => continues_to_drop(life, event),
         _ => true,
+    }
+}
+
+/// Whether a call goes on with the life. A packet that is sent is another one if the life was delivered, taken by a
+/// driver, or received last while this one is the host's own; one that a driver hands over is another one if the life
+/// was delivered, or was sent and shows another packet.
+fn continues_calls(life: &Life, event: &Event, way: Way) -> bool {
+    let same = life.position.identity.compare(&Identity::of(event));
+    match way {
+        Way::Out => {
+            let own = life.position.received_last && event.iif == 0 && !life.position.tunnelled;
+            !(life.is_finished() || own && same != Same::Yes)
+        }
+        Way::Entry => !(life.evidence.any() || !life.position.received_last && same == Same::No),
+        Way::Any => true,
     }
 }
 
@@ -298,6 +330,7 @@ fn begins(hook: Hook) -> bool {
             | Hook::Receive
             | Hook::Drop
             | Hook::Consume
+            | Hook::Call
     )
 }
 
@@ -318,6 +351,7 @@ fn apply(life: &mut Life, event: &Event) {
         Hook::Sent => sent(life, event),
         Hook::Copy => life.evidence.copied = true,
         Hook::TcpProbe => life.evidence.segment_processed = true,
+        Hook::Call => life.calls = life.calls.saturating_add(1),
         _ => {}
     }
     if is_packet(hook) && event.has_addresses() {
@@ -413,6 +447,12 @@ pub struct Lives<'a> {
     open: FxHashMap<u64, u32>,
     /// By CPU, what was received last.
     received: Vec<Received>,
+    /// Which way functions lead.
+    ways: Ways,
+    /// Lives by the calls that have not returned: slot and start.
+    calls: FxHashMap<u64, (u32, u64)>,
+    /// Lives that have ended and await the returns of their calls.
+    lingering: VecDeque<u32>,
     /// Events that open lives keep.
     kept: usize,
     /// When idle lives were last looked for.
@@ -435,10 +475,9 @@ impl NormalDrops<'_> {
     /// Whether a drop is healthy.
     fn contains(&mut self, event: &Event) -> bool {
         let knowledge = self.knowledge;
-        *self
-            .known
-            .entry((event.reason, event.location))
-            .or_insert_with(|| knowledge.drop(event.reason, event.location).severity == Severity::Normal)
+        *self.known.entry((event.drop_reason(), event.location)).or_insert_with(|| {
+            knowledge.drop(event.drop_reason(), event.location).severity == Severity::Normal
+        })
     }
 }
 
@@ -454,6 +493,9 @@ impl<'a> Lives<'a> {
             unused: Vec::new(),
             open: FxHashMap::default(),
             received: Vec::new(),
+            ways: Ways::default(),
+            calls: FxHashMap::default(),
+            lingering: VecDeque::new(),
             kept: 0,
             swept: 0,
             now: 0,
@@ -491,30 +533,99 @@ impl<'a> Lives<'a> {
             }
             return;
         }
+        self.let_go(event.ts, done);
         self.tally.packet_events += 1;
+        match event.hook() {
+            Hook::Return | Hook::Verdict => return self.returned(event, done),
+            Hook::Link => return self.linked(event, done),
+            _ => {}
+        }
         let Some(slot) = self.life_of(event, done) else {
-            self.tally.orphans += 1;
+            // What a tracepoint told already, the functions that it calls tell again.
+            self.tally.orphans += u64::from(event.hook() != Hook::End);
             return;
         };
         self.add(slot, event);
-        if matches!(event.hook(), Hook::Drop | Hook::Consume) {
-            self.freed(slot, event, done);
+        match event.hook() {
+            Hook::Drop | Hook::Consume | Hook::End => self.freed(slot, event, done),
+            Hook::Call => self.called(slot, event),
+            _ => {}
         }
+    }
+
+    /// Notes a call, which its return will name.
+    fn called(&mut self, slot: u32, event: &Event) {
+        if self.calls.len() >= MAX_CALLS {
+            self.calls.clear();
+        }
+        self.calls.insert(event.call(), (slot, self.slots[slot as usize].start));
+    }
+
+    /// A call returned: that belongs to the life that it was called with, wherever its packet is by now.
+    fn returned(&mut self, event: &Event, done: &mut impl FnMut(&Life)) {
+        let Some((slot, start)) = self.calls.remove(&event.other) else { return };
+        let life = &mut self.slots[slot as usize];
+        if life.start != start || life.skb != event.skb {
+            return;
+        }
+        life.calls = life.calls.saturating_sub(1);
+        // From 6.10 on a rule that drops frees the packet itself, and says that it keeps it.
+        let dropped = event.says == Sym::NF_DROP || life.ending == Some(End::Dropped);
+        if event.hook() == Hook::Verdict && dropped && (event.nf_table.is_some() || life.verdict.is_none()) {
+            life.verdict = Some(Box::new(*event));
+        }
+        self.keep(slot, event);
+        if self.slots[slot as usize].calls == 0 && self.slots[slot as usize].ending.is_some() {
+            self.lingering.retain(|waiting| *waiting != slot);
+            self.end(slot, done);
+        }
+    }
+
+    /// A packet came of another, or went up in it.
+    fn linked(&mut self, event: &Event, done: &mut impl FnMut(&Life)) {
+        let parent = self.open.get(&event.skb).copied();
+        if let Some(slot) = parent {
+            self.add(slot, event);
+        }
+        if event.other == event.skb {
+            return;
+        }
+        if event.says == Sym::MERGE {
+            if let Some(slot) = parent {
+                self.freed(slot, event, done);
+            }
+            return;
+        }
+        if let Some(old) = self.open.get(&event.other).copied() {
+            self.close(old, End::Reused, done);
+        }
+        let child = self.begin(event.other, event.ts, done);
+        if let Some(slot) = parent {
+            let parent = &self.slots[slot as usize];
+            let (flow, position, matched) = (parent.flow, parent.position, parent.matched);
+            let life = &mut self.slots[child as usize];
+            (life.flow, life.matched) = (flow, matched);
+            life.position.identity = position.identity;
+            life.position.received_last = position.received_last;
+            life.origin = Some((event.skb, event.says));
+        }
+        self.add(child, event);
     }
 
     /// The life that an event belongs to; a new one if it begins one.
     fn life_of(&mut self, event: &Event, done: &mut impl FnMut(&Life)) -> Option<u32> {
+        let way = if event.hook() == Hook::Call { self.ways.of(event.probe) } else { Way::Any };
         if let Some(slot) = self.open.get(&event.skb).copied() {
-            if continues(&self.slots[slot as usize], event) {
+            if continues(&self.slots[slot as usize], event, way) {
                 return Some(slot);
             }
             self.close(slot, End::Reused, done);
         }
-        begins(event.hook()).then(|| self.begin(event, done))
+        begins(event.hook()).then(|| self.begin(event.skb, event.ts, done))
     }
 
     /// Begins a life.
-    fn begin(&mut self, event: &Event, done: &mut impl FnMut(&Life)) -> u32 {
+    fn begin(&mut self, skb: u64, ts: u64, done: &mut impl FnMut(&Life)) -> u32 {
         if self.open.len() >= MAX_OPEN || self.kept >= MAX_KEPT {
             self.evict(done);
         }
@@ -523,10 +634,10 @@ impl<'a> Lives<'a> {
             (self.slots.len() - 1) as u32
         });
         let life = &mut self.slots[slot as usize];
-        life.reset(event.skb);
-        life.start = event.ts;
-        life.end = event.ts;
-        self.open.insert(event.skb, slot);
+        life.reset(skb);
+        life.start = ts;
+        life.end = ts;
+        self.open.insert(skb, slot);
         slot
     }
 
@@ -537,13 +648,19 @@ impl<'a> Lives<'a> {
         if !life.matched {
             life.matched = (self.filter)(event, &life.flow);
         }
-        if self.keep == Keep::Events {
-            life.events.push(*event);
-            self.kept += 1;
-        }
+        self.keep(slot, event);
+        let life = &self.slots[slot as usize];
         if receive_rank(event.hook()) > 0 {
             let received = Received { skb: life.skb, start: life.start };
             *self.last_received(event.cpu) = received;
+        }
+    }
+
+    /// Keeps an event of a life, if events are kept.
+    fn keep(&mut self, slot: u32, event: &Event) {
+        if self.keep == Keep::Events {
+            self.slots[slot as usize].events.push(*event);
+            self.kept += 1;
         }
     }
 
@@ -574,10 +691,7 @@ impl<'a> Lives<'a> {
         }
         life.evidence.socket_ready = true;
         life.end = life.end.max(event.ts);
-        if self.keep == Keep::Events {
-            life.events.push(*event);
-            self.kept += 1;
-        }
+        self.keep(slot, event);
         *self.last_received(event.cpu) = Received::default();
     }
 
@@ -591,9 +705,33 @@ impl<'a> Lives<'a> {
         self.close(slot, end, done);
     }
 
-    /// Closes a life and hands it over.
+    /// Closes a life: its address is free for another. It is handed over when its calls have returned.
     fn close(&mut self, slot: u32, end: End, done: &mut impl FnMut(&Life)) {
         let life = &mut self.slots[slot as usize];
+        self.open.remove(&life.skb);
+        life.ending = Some(end);
+        if life.calls > 0 && matches!(end, End::Dropped | End::Consumed) {
+            self.lingering.push_back(slot);
+        } else {
+            self.end(slot, done);
+        }
+    }
+
+    /// Hands over the lives that have waited long enough for the returns of their calls.
+    fn let_go(&mut self, now: u64, done: &mut impl FnMut(&Life)) {
+        while let Some(slot) = self.lingering.front().copied() {
+            if now.saturating_sub(self.slots[slot as usize].end) < LINGER {
+                return;
+            }
+            self.lingering.pop_front();
+            self.end(slot, done);
+        }
+    }
+
+    /// Hands a closed life over.
+    fn end(&mut self, slot: u32, done: &mut impl FnMut(&Life)) {
+        let life = &mut self.slots[slot as usize];
+        let Some(end) = life.ending else { return };
         // Where the end was not observed it may have been lost at any time until now.
         let until = if life.freed.is_some() { life.end } else { self.now };
         life.touched_by_loss = self.losses.overlap(life.start, until);
@@ -602,7 +740,6 @@ impl<'a> Lives<'a> {
         done(life);
         self.kept -= life.events.len();
         life.events.clear();
-        self.open.remove(&life.skb);
         self.unused.push(slot);
     }
 
@@ -629,6 +766,7 @@ impl<'a> Lives<'a> {
 
     /// Closes every open life: the capture ends.
     pub fn finish(&mut self, done: &mut impl FnMut(&Life)) {
+        self.let_go(u64::MAX, done);
         let mut slots: Vec<u32> = self.open.values().copied().collect();
         self.close_in_order(&mut slots, End::OfCapture, done);
     }

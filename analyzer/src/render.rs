@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use ntc::Capture;
+use ntc::catalog::{self, Level, Type};
 
 use crate::address::with_port;
 use crate::event::{Event, Hook, NO_ICMP, NO_NUMBER, NO_RETURN};
@@ -75,8 +76,12 @@ pub fn remarks(event: &Event) -> String {
     } else if event.new_state.is_some() {
         parts.push(format!("state: {}", event.new_state));
     }
-    if event.ret != NO_RETURN && event.ret != 0 {
-        parts.push(format!("return: {}", event.ret));
+    match event.hook() {
+        Hook::Return => parts.push(returned(event)),
+        Hook::Verdict => parts.push(format!("{}{}", place_in_netfilter(event), event.says.or_dash())),
+        Hook::Link => parts.push(format!("{} {:016x}", event.says, event.other)),
+        _ if event.ret != NO_RETURN && event.ret != 0 => parts.push(format!("return: {}", event.ret)),
+        _ => {}
     }
     if event.rcvbuf != 0 {
         parts.push(format!("rmem {} of {}", event.rmem, event.rcvbuf));
@@ -85,6 +90,26 @@ pub fn remarks(event: &Event) -> String {
         parts.push(format!("{} {}", event.name, event.value).trim().to_owned());
     }
     if parts.is_empty() { String::new() } else { format!(" *{}*", parts.join(", ")) }
+}
+
+/// A return value, with its name and what it means where that is more than all is well.
+fn returned(event: &Event) -> String {
+    let returns = catalog::by_name(event.probe.text()).and_then(|entry| entry.returns);
+    let pointer = returns.is_some_and(|returns| returns.kind == Type::Pointer) && event.ret < -4095;
+    let value = if pointer { format!("{:016x}", event.ret) } else { event.ret.to_string() };
+    let Some(meaning) = returns.and_then(|returns| returns.meaning(event.ret)) else {
+        return format!("return: {value}");
+    };
+    let name = if meaning.name.is_empty() { String::new() } else { format!(" {}", meaning.name) };
+    let means = if meaning.level > Level::Info { format!(" ({})", meaning.means) } else { String::new() };
+    format!("return: {value}{name}{means}")
+}
+
+/// Family, table, chain and hook of a verdict: `ip filter FORWARD at FORWARD: `.
+pub fn place_in_netfilter(event: &Event) -> String {
+    let parts = [event.family, event.nf_table, event.nf_chain];
+    let parts: Vec<&str> = parts.iter().filter(|part| part.is_some()).map(|part| part.text()).collect();
+    format!("{} at {}: ", parts.join(" "), event.nf_hook.or_dash())
 }
 
 /// The probe, or the kind of rows without one.
@@ -107,7 +132,8 @@ pub fn stack(folded: Sym) -> impl Iterator<Item = &'static str> {
 
 /// The first line of a life: `ffff8881092cd500 udp a:1 -> b:2  DROPPED ...`.
 pub fn life(life: &Life) -> String {
-    format!("{:016x} {}  {}", life.skb, life.flow, life.outcome)
+    let origin = life.origin.map_or(String::new(), |(parent, what)| format!("  ({what} of {parent:016x})"));
+    format!("{:016x} {}{origin}  {}", life.skb, life.flow, life.outcome)
 }
 
 #[cfg(test)]

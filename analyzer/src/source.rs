@@ -111,7 +111,7 @@ fn end_of(capture: &Capture) -> u64 {
 /// Probes that are not attached.
 fn not_attached(capture: &Capture) -> Vec<NotAttached> {
     let failed = |p: &ntc::Probe| Some(NotAttached { probe: p.name.clone(), error: p.error.clone()? });
-    capture.metadata().probes.iter().filter_map(failed).collect()
+    capture.metadata().probes.iter().filter(|p| !p.absent).filter_map(failed).collect()
 }
 
 /// A probe that is not attached.

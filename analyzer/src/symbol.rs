@@ -19,7 +19,7 @@ const MAX_TEXTS: usize = 1 << 20;
 pub struct Sym(u32);
 
 /// Texts with a fixed place, in the order of their constants; probes follow, see [`crate::event::Hook`].
-const FIXED: [&str; 17] = [
+const FIXED: [&str; 24] = [
     "",
     "(too many names)",
     "tcp",
@@ -37,6 +37,13 @@ const FIXED: [&str; 17] = [
     "CLOSE",
     "REALTIME",
     "LISTEN",
+    "pkt",
+    "ret",
+    "link",
+    "nf",
+    "free",
+    "merge",
+    "NF_DROP",
 ];
 
 impl Sym {
@@ -74,6 +81,20 @@ impl Sym {
     pub const REALTIME: Self = Self(15);
     /// `LISTEN`.
     pub const LISTEN: Self = Self(16);
+    /// `pkt`.
+    pub const PKT: Self = Self(17);
+    /// `ret`.
+    pub const RET: Self = Self(18);
+    /// `link`.
+    pub const LINK: Self = Self(19);
+    /// `nf`.
+    pub const NF: Self = Self(20);
+    /// `free`.
+    pub const FREE: Self = Self(21);
+    /// `merge`.
+    pub const MERGE: Self = Self(22);
+    /// `NF_DROP`.
+    pub const NF_DROP: Self = Self(23);
     /// The place of the first probe's name.
     pub(crate) const FIRST_PROBE: u32 = FIXED.len() as u32;
 

@@ -74,6 +74,10 @@ pub struct Probe {
     pub arguments: String,
     /// Why it is not attached.
     pub error: Option<String>,
+    /// Whether it is a function that this kernel does not have, or not as one: built without, inlined, or in a module
+    /// that was not loaded. Then no packet can have passed it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub absent: bool,
 }
 
 /// A network interface.

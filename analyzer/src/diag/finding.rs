@@ -70,6 +70,9 @@ pub struct Finding {
     pub locations: Vec<Share<Sym>>,
     /// Drop or reset reasons.
     pub reasons: Vec<Share<Sym>>,
+    /// Tables, chains and hooks of the rules that dropped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Share<Sym>>,
     /// Devices and namespaces.
     pub devices: Vec<Share<Where>>,
     /// The flows that were hit most.

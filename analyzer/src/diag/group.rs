@@ -51,6 +51,8 @@ pub(super) struct Observation<'a> {
     pub life: Option<Example>,
     /// Device, where the event has none.
     pub at: Where,
+    /// Table, chain and hook of the rule that dropped it.
+    pub rule: Sym,
 }
 
 /// What was seen. Names are put together only when a finding is made.
@@ -126,6 +128,8 @@ pub(super) struct Group {
     locations: Counter<Sym>,
     /// Reasons.
     reasons: Counter<Sym>,
+    /// Tables, chains and hooks.
+    rules: Counter<Sym>,
     /// Greatest fill of a receive buffer, and its size.
     receive_buffer: Option<(u32, u32)>,
     /// A stack.
@@ -148,6 +152,7 @@ impl Group {
             devices: Counter::default(),
             locations: Counter::default(),
             reasons: Counter::default(),
+            rules: Counter::default(),
             receive_buffer: None,
             stack: Sym::NONE,
             examples: Vec::new(),
@@ -178,6 +183,9 @@ impl Group {
         }
         if event.reason.is_some() {
             self.reasons.add(event.reason, 1);
+        }
+        if seen.rule.is_some() {
+            self.rules.add(seen.rule, 1);
         }
         // Every socket event has these figures; they matter where the buffer fills up.
         if event.rcvbuf != 0 && event.rmem >= event.rcvbuf / 2 {
@@ -212,6 +220,7 @@ impl Group {
         self.devices.add_all(&other.devices);
         self.locations.add_all(&other.locations);
         self.reasons.add_all(&other.reasons);
+        self.rules.add_all(&other.rules);
         self.receive_buffer = self.receive_buffer.max(other.receive_buffer);
         if self.stack.is_none() {
             self.stack = other.stack;
@@ -440,6 +449,7 @@ fn finding(
         last,
         locations: group.locations.top(MAX_NAMED),
         reasons: group.reasons.top(MAX_NAMED),
+        rules: group.rules.top(MAX_NAMED),
         devices: group.devices.top(MAX_NAMED),
         top_flows: group.top_flows(),
         means: group.meaning.means.clone(),

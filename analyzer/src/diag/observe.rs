@@ -11,6 +11,7 @@ use crate::event::{Event, Flow, Hook};
 use crate::knowledge::{Knowledge, Meaning, Severity, Signal};
 use crate::lifecycle::{Life, Lives, Outcome};
 use crate::loss::Losses;
+use crate::render;
 use crate::symbol::Sym;
 
 /// Flows that are remembered for a purpose at most.
@@ -101,8 +102,8 @@ impl<'a> Observer<'a> {
     /// A packet was dropped.
     fn dropped(&mut self, life: &Life, event: &Event) {
         let knowledge = self.knowledge;
-        let meaning = self.drops.entry((event.reason, event.location));
-        let meaning = meaning.or_insert_with(|| Rc::new(knowledge.drop(event.reason, event.location)));
+        let meaning = self.drops.entry((event.drop_reason(), event.location));
+        let meaning = meaning.or_insert_with(|| Rc::new(knowledge.drop(event.drop_reason(), event.location)));
         let flow = if event.has_addresses() { event.flow() } else { life.flow };
         self.groups.add(&Observation {
             meaning: Rc::clone(meaning),
@@ -111,6 +112,7 @@ impl<'a> Observer<'a> {
             event,
             life: Some(Example { skb: life.skb, start: life.start, end: life.end, flow }),
             at: place(event, life),
+            rule: life.verdict.as_deref().map_or(Sym::NONE, rule),
         });
     }
 
@@ -261,6 +263,7 @@ impl<'a> Observer<'a> {
             event,
             life: None,
             at: Where { dev: event.dev, netns: event.netns },
+            rule: Sym::NONE,
         });
     }
 
@@ -353,6 +356,11 @@ fn has_failed(event: &Event) -> bool {
 /// The flow of the packet that an event carries.
 fn packet_flow(event: &Event, lives: &Lives<'_>) -> Option<Flow> {
     lives.flow_at(event.skb).filter(|_| event.skb != 0)
+}
+
+/// Where the rule stands that gave a verdict.
+fn rule(verdict: &Event) -> Sym {
+    Sym::new(render::place_in_netfilter(verdict).trim_end_matches(": "))
 }
 
 /// Where a packet was dropped: the event's device, else the last on its way.

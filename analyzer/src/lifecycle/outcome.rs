@@ -203,7 +203,7 @@ pub(super) enum End {
 /// The outcome of a life. Trouble goes before everything, proof of delivery before the rest.
 pub(super) fn decide(life: &Life, end: End) -> Outcome {
     let freed = |of: fn(&Event) -> Sym| life.freed.as_ref().map_or(Sym::NONE, |e| of(e));
-    let location = freed(|e| e.location);
+    let location = freed(|e| if e.location.is_some() { e.location } else { e.probe });
     if end == End::Dropped {
         return Outcome::Dropped { reason: freed(|e| e.reason), location };
     }

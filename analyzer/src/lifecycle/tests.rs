@@ -370,7 +370,7 @@ fn naive(events: &[Event], knowledge: &Knowledge) -> Vec<Short> {
     let mut all: Vec<(Life, bool)> = Vec::new();
     for event in events.iter().filter(|e| e.skb != 0) {
         let mut at = all.iter().rposition(|(life, open)| *open && life.skb == event.skb);
-        if let Some(i) = at.filter(|i| !continues(&all[*i].0, event)) {
+        if let Some(i) = at.filter(|i| !continues(&all[*i].0, event, Way::Any)) {
             all[i].0.outcome = decide(&all[i].0, End::Reused);
             all[i].1 = false;
             at = None;
