@@ -83,6 +83,13 @@ fn set(event: &mut Event, key: &str, value: &str) {
         "new" => event.new_state = Sym::new(value),
         "rmem" => event.rmem = number(),
         "rcvbuf" => event.rcvbuf = number(),
+        "kind" => event.kind = Sym::new(value),
+        "n" => event.seq = number().into(),
+        "of" => event.other = number().into(),
+        "child" => event.other = u64::from_str_radix(value, 16).unwrap(),
+        "says" => event.says = Sym::new(value),
+        "table" => event.nf_table = Sym::new(value),
+        "len" => event.len = number(),
         "icmp" => {
             let (kind, code) = value.split_once('/').unwrap();
             (event.icmp_type, event.icmp_code) = (kind.parse().unwrap(), code.parse().unwrap());

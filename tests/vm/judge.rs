@@ -8,9 +8,9 @@ use std::process::Command;
 
 use assert_cmd::cargo::CommandCargoExt;
 use ntc::{Capture, Probe, State};
+use serde_json::Value;
 
 use crate::guest::{Guest, PROJECT, Recording};
-use crate::rows;
 
 /// What the recorder says where none of its programs can be loaded.
 const REFUSED: &str = "none of the probes can be recorded on this kernel";
@@ -45,9 +45,77 @@ fn one(guest: &Guest, recording: &Recording) -> Result<(), String> {
         return Err(complain(&"the capture is not closed"));
     }
     balance(&capture).map_err(|error| complain(&error))?;
-    info(file).map_err(|error| complain(&error))?;
+    ask(&["info"], file).map_err(|error| complain(&error))?;
+    diagnosis(scenario, file).map_err(|error| complain(&error))?;
     expect(guest, "probes", &attached(&capture)).map_err(|error| complain(&error))?;
-    expect(guest, scenario, &passed(&capture)).map_err(|error| complain(&error))
+    expect(guest, scenario, &life(file)).map_err(|error| complain(&error))
+}
+
+/// The causes that `ntana diag` must find, and no others; healthy traffic has none.
+fn causes(scenario: &str) -> BTreeSet<&'static str> {
+    let found: &[&str] = match scenario {
+        "demo" => &["socket-receive-buffer-full", "netfilter-drop", "tcp-port-closed", "udp-port-closed"],
+        // A netem that loses packets is a qdisc that drops them; what TCP does about it is a consequence.
+        "gso-loss" => &["qdisc-full"],
+        _ => &[],
+    };
+    found.iter().copied().collect()
+}
+
+/// Runs `ntana` and returns the JSON that it prints.
+fn ask(arguments: &[&str], file: &Path) -> Result<Value, String> {
+    let mut command = Command::cargo_bin("ntana").unwrap();
+    let output = command.args(arguments).args(["--format", "json"]).arg(file).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() || !output.stderr.is_empty() {
+        return Err(format!("ntana {}: {}: {said}", arguments.join(" "), output.status));
+    }
+    serde_json::from_slice(&output.stdout).map_err(|error| format!("ntana {}: {error}", arguments.join(" ")))
+}
+
+/// The verdict is right: every cause is found, and nothing else.
+fn diagnosis(scenario: &str, file: &Path) -> Result<(), String> {
+    let answer = ask(&["diag"], file)?;
+    let findings = answer["captures"][0]["findings"].as_array().cloned().unwrap_or_default();
+    let found: BTreeSet<String> =
+        findings.iter().filter_map(|finding| Some(finding["cause"].as_str()?.to_owned())).collect();
+    let expected: BTreeSet<String> = causes(scenario).into_iter().map(str::to_owned).collect();
+    if found == expected { Ok(()) } else { Err(format!("diag found {found:?} instead of {expected:?}")) }
+}
+
+/// The way of one packet: of the last one that passed the most probes. By then nothing is resolved or cached for the
+/// first time, so that every packet of its kind passes the same functions in the same order.
+fn life(file: &Path) -> String {
+    let Ok(answer) = ask(&["trace"], file) else { return String::new() };
+    let lives = answer["captures"][0]["lives"].as_array().cloned().unwrap_or_default();
+    let longest = lives.iter().rev().max_by_key(|life| distinct(life));
+    let Some(life) = longest else { return String::new() };
+    let steps = life["events"].as_array().cloned().unwrap_or_default();
+    steps.iter().fold(String::new(), |text, event| text + &step(event) + "\n")
+}
+
+/// How many different steps a life has.
+fn distinct(life: &Value) -> usize {
+    let steps = life["events"].as_array().into_iter().flatten();
+    steps.map(|event| (event["probe"].as_str(), event["dev"].as_str())).collect::<BTreeSet<_>>().len()
+}
+
+/// A step of a life: the probe and the device, or what was returned, decided or linked.
+fn step(event: &Value) -> String {
+    let text = |name: &str| event[name].as_str().unwrap_or_default();
+    let probe = text("probe");
+    if !text("nf_hook").is_empty() {
+        return format!("{probe} {} {} {}: {}", text("nf_table"), text("nf_chain"), text("nf_hook"), text("says"));
+    }
+    if !text("says").is_empty() {
+        return format!("{probe} {}", text("says"));
+    }
+    match event["ret"].as_i64() {
+        // Addresses differ from run to run.
+        Some(value) if (-4095..=65_536).contains(&value) => format!("{probe} returns {value}"),
+        Some(_) => format!("{probe} returns a pointer"),
+        None => format!("{probe} {}", text("dev")).trim_end().to_owned(),
+    }
 }
 
 /// Each event that was counted was recorded or lost, and the table has those that were recorded.
@@ -65,16 +133,6 @@ fn balance(capture: &Capture) -> Result<(), String> {
     Ok(())
 }
 
-/// `ntana info` opens the file without complaint.
-fn info(file: &Path) -> Result<(), String> {
-    let mut command = Command::cargo_bin("ntana").unwrap();
-    let output = command.args(["info", "--format", "json"]).arg(file).output().unwrap();
-    let well = output.status.success() && output.stderr.is_empty();
-    let answered = serde_json::from_slice::<serde_json::Value>(&output.stdout).is_ok();
-    let said = String::from_utf8_lossy(&output.stderr);
-    if well && answered { Ok(()) } else { Err(format!("ntana info: {}: {said}", output.status)) }
-}
-
 /// The probes with their backends, one a line.
 fn attached(capture: &Capture) -> String {
     capture.metadata().probes.iter().fold(String::new(), |mut text, Probe { name, backend, .. }| {
@@ -82,15 +140,6 @@ fn attached(capture: &Capture) -> String {
         let _ = writeln!(text, "{name} {backend}");
         text
     })
-}
-
-/// The probes that packets passed, in the order in which they were first passed, one a line. The first packet
-/// sets most of it, and passes them one after the other whatever the number of CPUs.
-fn passed(capture: &Capture) -> String {
-    let mut seen = BTreeSet::new();
-    let packets = rows::read(capture).into_iter().filter(|row| &*row.kind == "pkt");
-    let first = packets.filter(|row| seen.insert(row.probe.clone()));
-    first.fold(String::new(), |text, row| text + &row.probe + "\n")
 }
 
 /// Compares with the file of that name that stands for this kernel, if there is one; `UPDATE=1` writes it.

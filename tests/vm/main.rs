@@ -11,9 +11,6 @@
 
 mod guest;
 mod judge;
-#[allow(dead_code, reason = "the tests on the running kernel use all of it")]
-#[path = "../live/rows.rs"]
-mod rows;
 
 use guest::{Kernel, Need};
 

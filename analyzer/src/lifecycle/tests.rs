@@ -47,6 +47,93 @@ fn a_healthy_drop_is_no_drop() {
 }
 
 #[test]
+fn functions_before_the_queue_belong_to_the_packet() {
+    assert_lives(
+        "10 7 ip_output kind=pkt flow=10.0.0.1:5>10.0.0.2:6 id=1
+         20 7 net_dev_queue eth0 id=1
+         30 7 net_dev_start_xmit eth0 id=1
+         40 7 net_dev_xmit eth0
+         50 7 consume_skb at=veth_poll+0x1
+         60 7 __kfree_skb kind=free",
+        &["7 5 TRANSMITTED by eth0"],
+    );
+}
+
+#[test]
+fn a_function_that_frees_ends_the_packet() {
+    assert_lives(
+        "10 7 netif_receive_skb eth0 flow=10.0.0.1:5>10.0.0.2:6 id=1
+         20 7 udp_rcv kind=pkt
+         30 7 __kfree_skb kind=free
+         40 7 ip_output kind=pkt flow=10.0.0.2:6>10.0.0.1:5 id=9",
+        &["7 3 CONSUMED at __kfree_skb", "7 1 OPEN (capture ended)"],
+    );
+}
+
+#[test]
+fn a_return_belongs_to_the_packet_of_its_call() {
+    // The address has another packet when the function returns.
+    assert_lives(
+        "10 7 netif_receive_skb eth0 flow=10.0.0.1:5>10.0.0.2:6 id=1 n=1
+         20 7 tcp_v4_rcv kind=pkt n=2
+         30 7 __kfree_skb kind=free n=3
+         40 7 ip_output kind=pkt flow=10.0.0.2:6>10.0.0.1:5 id=9 n=4
+         50 7 tcp_v4_rcv kind=ret of=2 ret=0 n=5
+         60 7 ip_output kind=ret of=4 ret=0 n=6",
+        &["7 3 CONSUMED at __kfree_skb", "7 1 OPEN (capture ended)"],
+    );
+}
+
+#[test]
+fn a_clone_is_a_packet_of_its_own() {
+    assert_lives(
+        "10 7 netif_receive_skb eth0 flow=10.0.0.1:5>10.0.0.2:6 id=1
+         20 7 skb_clone kind=link child=8 says=clone
+         30 8 consume_skb at=packet_rcv+0x1
+         40 7 kfree_skb NO_SOCKET at=__udp4_lib_rcv+0x1",
+        &["8 2 CONSUMED at packet_rcv+0x1", "7 3 DROPPED NO_SOCKET at __udp4_lib_rcv+0x1"],
+    );
+}
+
+#[test]
+fn a_packet_that_merges_ends_in_the_other() {
+    assert_lives(
+        "10 7 netif_receive_skb eth0 flow=10.0.0.1:5>10.0.0.2:6 id=1
+         20 7 skb_gro_receive kind=link child=8 says=merge",
+        &["7 2 CONSUMED at skb_gro_receive"],
+    );
+}
+
+#[test]
+fn the_verdict_on_a_dropped_packet_is_waited_for() {
+    let knowledge = shipped();
+    let losses = Losses::default();
+    let mut lives = Lives::new(&knowledge, &losses, Keep::Summary);
+    let mut tables = Vec::new();
+    let mut done = |life: &Life| tables.push(life.verdict.as_ref().map(|v| v.nf_table.to_string()));
+    for event in script::events(
+        "10 7 netif_receive_skb eth0 flow=10.0.0.1:5>10.0.0.2:6 id=1 n=1
+         20 7 nft_do_chain kind=pkt n=2
+         30 7 kfree_skb NETFILTER_DROP at=nft_do_chain+0x1 n=3
+         40 7 nft_do_chain kind=nf of=2 says=NF_STOLEN table=filter n=4",
+    ) {
+        lives.push(&event, &mut done);
+    }
+    lives.finish(&mut done);
+    assert_eq!(tables, [Some("filter".to_owned())]);
+}
+
+#[test]
+fn a_pure_ack_that_paws_refuses_is_healthy() {
+    let paws = "20 7 kfree_skb TCP_RFC7323_PAWS at=tcp_validate_incoming+0x1 flags=A";
+    assert_lives(&format!("{paws} len=32"), &["7 1 CONSUMED at tcp_validate_incoming+0x1"]);
+    assert_lives(
+        &format!("{paws} len=1000"),
+        &["7 1 DROPPED TCP_RFC7323_PAWS at tcp_validate_incoming+0x1"],
+    );
+}
+
+#[test]
 fn a_reused_address_is_two_packets() {
     assert_lives(
         "10 7 netif_receive_skb eth0 flow=10.0.0.1:5>10.0.0.2:6 id=1
