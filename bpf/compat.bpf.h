@@ -89,7 +89,8 @@ static __always_inline bool is_ksoftirqd(const struct task_struct *task, enum ac
 }
 
 /* Until 5.15 the registers' place at the end of the task's stack has to be calculated. */
-static __always_inline const struct pt_regs *user_registers(struct task_struct *task, const char *stack)
+static __always_inline const struct pt_regs *user_registers(struct task_struct *task,
+							    const char *stack)
 {
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
 		return (void *)bpf_task_pt_regs(task);

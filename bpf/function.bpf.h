@@ -204,8 +204,8 @@ static __always_inline int on_packet_call(const struct invocation *i, struct sk_
 	} else {
 		if (filter.active && !follow_call(&p, i))
 			return 0;
-		call.entry = with_stack[place(i)] ? emit_with_stack(i, &p) :
-						 emit_packet(&p, i->id, ts, i->how);
+		call.entry = with_stack[place(i)] ? emit_with_stack(i, &p)
+						  : emit_packet(&p, i->id, ts, i->how);
 	}
 	remember(i, &call);
 	return 0;
@@ -262,7 +262,8 @@ static __always_inline void emit_link(const struct invocation *i, __u64 parent, 
 
 #define MOST_SEGMENTS 64 /* of a packet of 64 KiB at an MSS of 1 KiB */
 
-static __always_inline void emit_links(const struct invocation *i, const struct call *call, __u64 ret)
+static __always_inline void emit_links(const struct invocation *i, const struct call *call,
+				       __u64 ret)
 {
 	const struct sk_buff *segment = (void *)ret;
 
@@ -312,7 +313,8 @@ static __always_inline const struct nf_hook_state *state_of(const struct call *c
 	return NULL;
 }
 
-static __always_inline void fill_netfilter(struct netfilter_part *n, const struct call *call, __u8 netfilter)
+static __always_inline void fill_netfilter(struct netfilter_part *n, const struct call *call,
+					   __u8 netfilter)
 {
 	const struct nf_hook_state *state = state_of(call, netfilter);
 	const struct xt_table *table = (void *)call->chain;
@@ -326,8 +328,8 @@ static __always_inline void fill_netfilter(struct netfilter_part *n, const struc
 		read_nft_names(n, (void *)call->chain);
 }
 
-static __always_inline void fill_return(const struct invocation *i, struct record *r, struct call_part *part,
-					const struct call *call, __u64 ret)
+static __always_inline void fill_return(const struct invocation *i, struct record *r,
+					struct call_part *part, const struct call *call, __u64 ret)
 {
 	fill_task(r, i->ctx);
 	clear_skb(r);
@@ -340,7 +342,8 @@ static __always_inline void fill_return(const struct invocation *i, struct recor
 	part->child = 0;
 }
 
-static __always_inline void emit_return(const struct invocation *i, const struct call *call, __u64 ret)
+static __always_inline void emit_return(const struct invocation *i, const struct call *call,
+					__u64 ret)
 {
 	struct call_record *e = begin(i->id, sizeof(*e), bpf_ktime_get_ns());
 
@@ -351,7 +354,8 @@ static __always_inline void emit_return(const struct invocation *i, const struct
 	submit(&e->r);
 }
 
-static __always_inline void emit_verdict(const struct invocation *i, const struct call *call, __u64 ret)
+static __always_inline void emit_verdict(const struct invocation *i, const struct call *call,
+					 __u64 ret)
 {
 	struct netfilter_record *e = begin(i->id, sizeof(*e), bpf_ktime_get_ns());
 

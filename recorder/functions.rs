@@ -98,8 +98,10 @@ impl Function {
             Verdict::NETFILTER_NFTABLES
         } else if has(Extra::Table) {
             Verdict::NETFILTER_XTABLES
-        } else {
+        } else if self.has(Role::ROLE_STATE) {
             Verdict::NETFILTER_HOOK
+        } else {
+            Verdict::NETFILTER_NONE
         }
     }
 

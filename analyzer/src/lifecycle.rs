@@ -375,7 +375,9 @@ fn queue(life: &mut Life, event: &Event) {
     hop.received = 0;
     life.position.received_last = false;
     life.position.sent_by = Sym::NONE;
-    if event.iif == 0 && event.l4 == Sym::TCP && life.segments == 0 {
+    // A tunnel or IPsec may have hidden it by now.
+    let l4 = if life.flow.is_none() { event.l4 } else { life.flow.l4 };
+    if event.iif == 0 && l4 == Sym::TCP && life.segments == 0 {
         life.segments = event.gso_segs.max(1);
     }
 }

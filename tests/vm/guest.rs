@@ -94,7 +94,8 @@ impl Kernel {
     /// Reads what the guest left.
     fn read(&self, folder: &Path) -> Guest {
         let text = |name: String| fs::read_to_string(folder.join(name)).unwrap_or_default();
-        let played = SCENARIOS.iter().filter(|s| s.ring == Ring::Guest || ["demo", "healthy"].contains(&s.name));
+        let played =
+            SCENARIOS.iter().filter(|s| s.ring == Ring::Guest || ["demo", "healthy"].contains(&s.name));
         let recordings = played.map(|scenario| Recording {
             scenario: scenario.name,
             status: text(format!("{}.status", scenario.name)).trim().parse().ok(),

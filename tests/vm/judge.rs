@@ -105,7 +105,13 @@ fn step(event: &Value) -> String {
     let text = |name: &str| event[name].as_str().unwrap_or_default();
     let probe = text("probe");
     if !text("nf_hook").is_empty() {
-        return format!("{probe} {} {} {}: {}", text("nf_table"), text("nf_chain"), text("nf_hook"), text("says"));
+        return format!(
+            "{probe} {} {} {}: {}",
+            text("nf_table"),
+            text("nf_chain"),
+            text("nf_hook"),
+            text("says")
+        );
     }
     if !text("says").is_empty() {
         return format!("{probe} {}", text("says"));

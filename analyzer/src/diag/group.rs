@@ -287,6 +287,12 @@ impl<'a> Groups<'a> {
         self.groups.entry(place).or_insert_with(|| Group::new(Rc::clone(&seen.meaning))).add(seen);
     }
 
+    /// Takes away what healthy traffic has, too.
+    pub fn drop_healthy(&mut self) {
+        let knowledge = self.knowledge;
+        self.groups.retain(|(cause, _), group| group.packets() >= knowledge.grouping(cause.text()).least);
+    }
+
     /// The group at a place.
     pub fn get_mut(&mut self, place: &Place) -> Option<&mut Group> {
         self.groups.get_mut(place)

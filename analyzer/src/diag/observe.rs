@@ -283,6 +283,7 @@ impl<'a> Observer<'a> {
     pub fn findings(mut self, losses: &Losses) -> Vec<Finding> {
         self.still_connecting();
         self.join_neighbours();
+        self.groups.drop_healthy();
         self.explain_pending();
         self.groups.findings(|first, last| losses.overlap(first, last))
     }
@@ -336,10 +337,14 @@ impl<'a> Observer<'a> {
     }
 }
 
-/// Whether a signal is more than healthy traffic has.
+/// Whether a signal is more than healthy traffic has. Where nobody saw how much was sent, more of it is asked for.
 fn is_enough(row: &Signal, count: u64, sent: u64) -> bool {
-    let share = if sent == 0 { 100.0 } else { crate::numbers::percent(count, sent) };
-    count >= row.least && share >= row.percent
+    const UNKNOWN_SHARE: u64 = 4;
+    match sent {
+        0 if row.percent > 0.0 => count >= row.least * UNKNOWN_SHARE,
+        0 => count >= row.least,
+        _ => count >= row.least && crate::numbers::percent(count, sent) >= row.percent,
+    }
 }
 
 /// The socket of an event.

@@ -152,11 +152,20 @@ pub struct Grouping {
     /// Whether of TCP segments only the first of a connection (SYN) count.
     #[serde(default)]
     pub syn_only: bool,
+    /// Fewer packets than this are healthy.
+    #[serde(default = "default_least")]
+    pub least: u64,
 }
 
 impl Default for Grouping {
     fn default() -> Self {
-        Self { cause: "*".into(), key: Key::Destination, most: default_most(), syn_only: false }
+        Self {
+            cause: "*".into(),
+            key: Key::Destination,
+            most: default_most(),
+            syn_only: false,
+            least: default_least(),
+        }
     }
 }
 

@@ -127,10 +127,7 @@ fn the_verdict_on_a_dropped_packet_is_waited_for() {
 fn a_pure_ack_that_paws_refuses_is_healthy() {
     let paws = "20 7 kfree_skb TCP_RFC7323_PAWS at=tcp_validate_incoming+0x1 flags=A";
     assert_lives(&format!("{paws} len=32"), &["7 1 CONSUMED at tcp_validate_incoming+0x1"]);
-    assert_lives(
-        &format!("{paws} len=1000"),
-        &["7 1 DROPPED TCP_RFC7323_PAWS at tcp_validate_incoming+0x1"],
-    );
+    assert_lives(&format!("{paws} len=1000"), &["7 1 DROPPED TCP_RFC7323_PAWS at tcp_validate_incoming+0x1"]);
 }
 
 #[test]
