@@ -2,8 +2,8 @@
 /*
  * Kernel event -> ring buffer. One short program a hook; what each probe means
  * is in the header files by concern: event.h (the wire), packet (headers),
- * filter (what starts to be followed), record (filling), function (kernel
- * functions, by whatever backend).
+ * filter and pcap (what starts to be followed), record (filling), function
+ * (kernel functions, by whatever backend).
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
@@ -11,6 +11,7 @@
 #include "event.h"
 #include "compat.bpf.h"
 #include "packet.bpf.h"
+#include "pcap.bpf.h"
 #include "filter.bpf.h"
 #include "record.bpf.h"
 
@@ -212,13 +213,11 @@ static __always_inline void fill_full_sock(struct full_record *e, struct sock *s
 static __always_inline bool passes_sock(const void *ctx, struct sock *sk, enum access how)
 {
 	struct cpu_state *cpu = this_cpu();
-	struct sock_part s = {};
 
 	if (!filter.active || (cpu && cpu->received && context(ctx) == CTX_SOFTIRQ))
 		return true;
-	fill_addresses(&s, &sk->__sk_common, how);
-	s.protocol = get16(&sk->sk_protocol, how);
-	return match_socket(ctx, &s, sock_netns(sk, how));
+	return match_socket(ctx, &sk->__sk_common, get16(&sk->sk_protocol, how), sock_netns(sk, how),
+			    how);
 }
 
 /* An event of a socket alone. */
@@ -260,7 +259,7 @@ static __always_inline int on_sock(__u64 *ctx, enum probe probe)
 static __always_inline bool filters_exclude_neighbours(void)
 {
 	return has_port_filter() || has_address_filter() || filter.l4.n || filter.ethertype.n ||
-	       filter.pid.n || filter.len.n || filter.tcp_flags;
+	       filter.pid.n || filter.len.n || filter.tcp_flags || pcap_len;
 }
 
 /*
@@ -532,13 +531,11 @@ int on_tcp_retransmit_synack(__u64 *ctx)
 	struct sock *sk = (void *)argument(ctx, TCP_RETRANSMIT_SYNACK, ROLE_SK);
 	struct request_sock *req = (void *)argument(ctx, TCP_RETRANSMIT_SYNACK, ROLE_REQUEST);
 	struct full_record *e;
-	struct sock_part s = {};
 
 	if (silent() || !sk || !req)
 		return 0;
-	fill_addresses(&s, &req->__req_common, TYPED);
-	s.protocol = IPPROTO_TCP;
-	if (filter.active && !match_socket(ctx, &s, sock_netns(sk, TYPED)))
+	if (filter.active && !match_socket(ctx, &req->__req_common, IPPROTO_TCP,
+					   sock_netns(sk, TYPED), TYPED))
 		return 0;
 	e = begin_full(ctx, TCP_RETRANSMIT_SYNACK);
 	if (!e)

@@ -238,10 +238,7 @@ static __always_inline void fill_addresses(struct sock_part *s, const struct soc
 					   enum access how)
 {
 	s->family = get16(&c->skc_family, how);
-	s->sport = get16(&c->skc_num, how);
-	if (!s->sport) /* a socket that closes has given its port back */
-		s->sport =
-			__builtin_bswap16(BPF_CORE_READ((const struct inet_sock *)c, inet_sport));
+	s->sport = local_port(c, how);
 	s->dport = __builtin_bswap16(get16(&c->skc_dport, how));
 	if (s->family == AF_INET6) {
 		bpf_probe_read_kernel(s->saddr, 16, &c->skc_v6_rcv_saddr);

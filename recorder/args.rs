@@ -15,6 +15,7 @@ EXAMPLES:
   ntrec capture -o host1.ntc --duration 30s           for half a minute
   ntrec capture -o host1.ntc --addr 10.0.0.0/8 --port 443
   ntrec capture -o host1.ntc --netns web --proto udp  one namespace's UDP
+  ntrec capture -o host1.ntc 'tcp port 443 and host 10.0.0.1'
 
 Then, anywhere: ntana diag host1.ntc";
 
@@ -130,6 +131,13 @@ pub struct Filter {
     /// TCP segments with any of these flags: letters of FSRPAUEC
     #[arg(long, value_name = "FLAGS")]
     pub tcp_flags: Option<Flags>,
+    /// The expression is about the packet in a tunnel: VXLAN, Geneve, GRE, IP in IP; others do not fit
+    #[arg(long, requires = "expression")]
+    pub inner: bool,
+    /// An expression of tcpdump's language (man pcap-filter), from the network header on: 'tcp port 443 and host
+    /// 10.0.0.1'. A socket's events fit where its protocol, addresses and ports are all that it asks for
+    #[arg(value_name = "EXPRESSION")]
+    pub expression: Vec<String>,
 }
 
 /// Limits of the recording.

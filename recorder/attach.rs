@@ -16,6 +16,7 @@ use crate::bpf::{NtrecSkel, NtrecSkelBuilder, OpenNtrecSkel, PROBES, types};
 use crate::btf::Btf;
 use crate::functions::{Function, Functions};
 use crate::kernel::NO_ARGUMENT;
+use crate::pcap;
 use crate::plan::{self, Probe, Target};
 use crate::privileges;
 
@@ -38,11 +39,14 @@ pub struct Plan {
     pub offers: Offers,
     /// Why no functions are recorded, where they would be by default.
     pub without_functions: Option<String>,
+    /// The filter expression's program.
+    pub expression: Vec<types::sock_filter>,
 }
 
 impl Plan {
     /// Checks what the user asks for, and finds it on this kernel.
     pub fn make(args: &Capture, btf: &Rc<Btf>) -> Result<Self> {
+        let expression = pcap::compile(&args.filter.expression)?;
         privileges::check()?;
         let subject = &args.subject;
         let offers = Offers::find(btf.prototype("bpf_fentry_test1").map(|p| p.id));
@@ -53,7 +57,8 @@ impl Plan {
         let probes = plan::choose(subject, wanted, btf, functions.as_ref())?;
         plan::stacks(subject, &probes)?;
         let only_net = wanted == Profile::Net && subject.probe.is_empty();
-        Ok(Self { probes, backends, offers, without_functions: without_functions.filter(|_| !only_net) })
+        let without_functions = without_functions.filter(|_| !only_net);
+        Ok(Self { probes, backends, offers, without_functions, expression })
     }
 
     /// Functions that nothing speaks against so far.
@@ -120,6 +125,7 @@ fn find_culprits(args: &Capture, plan: &mut Plan) {
         backends,
         offers: plan.offers.clone(),
         without_functions: None,
+        expression: plan.expression.clone(),
     };
     let refused = |why: anyhow::Error| format!("the kernel refused its program: {why:#}");
     let mut outcomes = Vec::new();
@@ -166,6 +172,9 @@ fn configure(open: &mut OpenNtrecSkel<'_>, args: &Capture, plan: &Plan) -> Resul
     let data = open.maps.rodata_data.as_deref_mut().context("the BPF object has no read-only data")?;
     data.filter = args.filter.to_bpf()?;
     let filtered = data.filter.active != 0;
+    data.pcap.iter_mut().zip(&plan.expression).for_each(|(slot, instruction)| *slot = *instruction);
+    data.pcap_len = plan.expression.len() as u32;
+    data.pcap_inner = args.filter.inner.into();
     data.max_events = args.limits.max_events.unwrap_or(0);
     data.wake_from = u64::from(size / 4);
     data.has_fetch = plan.offers.has_fetch.into();

@@ -285,6 +285,7 @@ impl args::Filter {
             ("pid", join(&self.pid)),
             ("len", join(&self.len)),
             ("tcp-flags", self.tcp_flags.as_ref().map(ToString::to_string).unwrap_or_default()),
+            (if self.inner { "inner expression" } else { "expression" }, self.expression.join(" ")),
         ];
         filters.into_iter().filter(|(_, value)| !value.is_empty()).collect()
     }

@@ -20,6 +20,7 @@ mod host;
 mod kallsyms;
 mod kernel;
 mod names;
+mod pcap;
 mod plan;
 mod privileges;
 mod probes;
