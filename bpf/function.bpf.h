@@ -78,6 +78,8 @@ static __always_inline struct sk_buff *packet_of(const struct invocation *i)
 	if (arguments[place(i)][ROLE_PKTINFO] != NO_ARGUMENT) {
 		const struct nft_pktinfo *info = (void *)parameter(i, ROLE_PKTINFO);
 
+		if (!bpf_core_field_exists(info->skb)) /* its module is not loaded */
+			return NULL;
 		return get_pointer(&info->skb, UNTYPED);
 	}
 	return (void *)parameter(i, ROLE_SKB);
