@@ -74,6 +74,9 @@ pub struct Subject {
     /// How to probe functions [default: the best that works]
     #[arg(long)]
     pub backend: Option<Backend>,
+    /// The kernel's types (BTF), where it does not show its own
+    #[arg(long, value_name = "FILE")]
+    pub btf: Option<PathBuf>,
     /// Record kernel stacks at these probes, groups or patterns; `none` for no stacks at all
     #[arg(long, value_name = "PROBE,...", value_delimiter = ',', default_value = crate::plan::DEFAULT_STACK)]
     pub stack: Vec<String>,

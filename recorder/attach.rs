@@ -49,7 +49,10 @@ impl Plan {
         let expression = pcap::compile(&args.filter.expression)?;
         privileges::check()?;
         let subject = &args.subject;
-        let offers = Offers::find(btf.prototype("bpf_fentry_test1").map(|p| p.id));
+        // Trampolines go by ids of the kernel's own BTF.
+        let own = btf.prototype("bpf_fentry_test1").filter(|_| subject.btf.is_none());
+        let trampoline = own.map(|p| p.id);
+        let offers = Offers::find(trampoline);
         let backends = offers.usable(subject.backend);
         let functions = (!backends.is_empty()).then(|| Functions::new(btf.clone())).transpose()?;
         let wanted = subject.profile.unwrap_or(Profile::Life);
@@ -85,9 +88,6 @@ pub fn load<'obj>(
     args: &Capture,
     plan: &mut Plan,
 ) -> Result<Session<'obj>> {
-    if std::env::var_os("NTREC_DEBUG").is_none() {
-        libbpf_rs::set_print(None);
-    }
     let session =
         |skel, plan: &Plan| Session { skel, links: Vec::new(), copies: Vec::new(), names: names(plan) };
     if let Ok(skel) = try_load(storage, args, plan) {
@@ -157,7 +157,11 @@ fn try_load<'obj>(
     args: &Capture,
     plan: &Plan,
 ) -> Result<NtrecSkel<'obj>> {
-    let mut open = NtrecSkelBuilder::default().open(storage).context("cannot open the BPF programs")?;
+    let mut builder = NtrecSkelBuilder::default();
+    if let Some(file) = &args.subject.btf {
+        builder.object_builder_mut().btf_custom_path(file)?;
+    }
+    let mut open = builder.open(storage).context("cannot open the BPF programs")?;
     configure(&mut open, args, plan)?;
     if !plan.offers.has_fetch {
         take_fetch_off(&mut open)?;

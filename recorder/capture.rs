@@ -34,7 +34,10 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Records until something says stop, and prints the summary.
 pub fn run(args: &Capture) -> Result<()> {
     check_output(args)?;
-    let btf = Rc::new(Btf::kernel()?);
+    if std::env::var_os("NTREC_DEBUG").is_none() {
+        libbpf_rs::set_print(None);
+    }
+    let btf = Rc::new(args.subject.btf.as_deref().map_or_else(Btf::kernel, Btf::file)?);
     let mut plan = Plan::make(args, &btf)?;
     let enums = kernel::enums(&btf);
     drop(btf);
