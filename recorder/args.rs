@@ -156,6 +156,9 @@ pub struct Limits {
     /// Stop when the file has this size: 100M, 2G
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub max_size: Option<u64>,
+    /// Record at most so many events a second on each CPU; what is left out is counted as lost
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub rate_limit: Option<u64>,
     /// Memory for events that are not read yet
     #[arg(long, value_name = "BYTES", value_parser = parse_size, default_value = "32M")]
     pub buffer_size: u64,

@@ -180,6 +180,7 @@ fn configure(open: &mut OpenNtrecSkel<'_>, args: &Capture, plan: &Plan) -> Resul
     data.pcap_len = plan.expression.len() as u32;
     data.pcap_inner = args.filter.inner.into();
     data.max_events = args.limits.max_events.unwrap_or(0);
+    data.interval = args.limits.rate_limit.map_or(0, |limit| 1_000_000_000 / limit);
     data.wake_from = u64::from(size / 4);
     data.has_fetch = plan.offers.has_fetch.into();
     data.arguments = [[NO_ARGUMENT; types::role::ROLE_MAX.0 as usize]; PROBES];
@@ -456,6 +457,15 @@ impl Session<'_> {
         });
         Ok(rows.filter(|c| c.counted > 0).collect())
     }
+    /// Events left out by `--rate-limit`.
+    pub fn left_out(&self) -> Result<u64> {
+        let per_cpu = self.skel.maps.cpu_states.lookup_percpu(&0_u32.to_ne_bytes(), MapFlags::ANY);
+        let per_cpu = per_cpu.context("cannot read the kernel's counters")?.unwrap_or_default();
+        let at = std::mem::offset_of!(types::cpu_state, left_out);
+        let count = |bytes: &Vec<u8>| bytes.get(at..).and_then(|rest| rest.first_chunk()).copied();
+        Ok(per_cpu.iter().filter_map(count).map(u64::from_ne_bytes).sum())
+    }
+
 
     /// Runs that the kernel refused because the program was already running on that CPU, by probe. What functions
     /// share is told under the program's name.
