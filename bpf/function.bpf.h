@@ -138,7 +138,7 @@ static __always_inline bool follow_call(const struct packet *p, const struct inv
 		t->head = p->head;
 	if (t || ends)
 		return t;
-	return functions[place(i)].flags & FUNCTION_STARTS && start_tracking(p, 0);
+	return start_tracking(p, place(i), 0);
 }
 
 /* A segment that has no header yet: packet and socket. */
@@ -200,7 +200,7 @@ static __always_inline int on_packet_call(const struct invocation *i, struct sk_
 	if (sk) {
 		__u64 key = (__u64)skb;
 
-		if (!is_followed(key) && !passes_sock(i->ctx, sk, i->how))
+		if (!is_followed(key) && !passes_sock(i->ctx, place(i), sk, i->how))
 			return 0;
 		call.entry = emit_segment(i, skb, sk, ts);
 	} else {
@@ -218,7 +218,7 @@ static __always_inline int on_socket_call(const struct invocation *i, __u64 ts)
 	struct sock *sk = socket_of(i);
 	struct call call = {.sk = (__u64)sk};
 
-	if (!sk || !passes_sock(i->ctx, sk, i->how))
+	if (!sk || !passes_sock(i->ctx, place(i), sk, i->how))
 		return 0;
 	call.entry = emit_segment(i, NULL, sk, ts);
 	remember(i, &call);

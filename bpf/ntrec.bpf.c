@@ -43,7 +43,13 @@ static __always_inline bool begins_anew(const struct track *t, const struct pack
 	return stage >= STAGE_DRIVER && t->stage == STAGE_STACK;
 }
 
-static __always_inline bool start_tracking(const struct packet *p, enum stage stage)
+/* Whether a packet or socket is recorded at this probe for its own sake (--match). */
+static __always_inline bool may_start(__u32 probe)
+{
+	return functions[probe].flags & FUNCTION_STARTS;
+}
+
+static __always_inline bool start_tracking(const struct packet *p, __u32 probe, enum stage stage)
 {
 	__u64 key = (__u64)p->skb;
 	struct track fresh = {
@@ -52,22 +58,23 @@ static __always_inline bool start_tracking(const struct packet *p, enum stage st
 		.queued_on = stage == STAGE_QUEUED ? p->ifindex : 0,
 	};
 
-	if (!match_packet(p))
+	if (!may_start(probe) || !match_packet(p))
 		return false;
 	bpf_map_update_elem(&tracked, &key, &fresh, BPF_ANY);
 	return true;
 }
 
-static __always_inline bool follow(const struct packet *p, enum stage stage, bool may_begin)
+static __always_inline bool follow(const struct packet *p, enum probe probe, enum stage stage)
 {
 	__u64 key = (__u64)p->skb;
 	struct track *t = bpf_map_lookup_elem(&tracked, &key);
+	bool may_begin = probe != NET_DEV_START_XMIT;
 
 	if (!t)
-		return start_tracking(p, stage);
+		return start_tracking(p, probe, stage);
 	if (may_begin && begins_anew(t, p, stage)) {
 		bpf_map_delete_elem(&tracked, &key);
-		return start_tracking(p, stage);
+		return start_tracking(p, probe, stage);
 	}
 	t->stage = stage;
 	t->head = p->head;
@@ -77,6 +84,12 @@ static __always_inline bool follow(const struct packet *p, enum stage stage, boo
 static __always_inline bool is_followed(__u64 skb)
 {
 	return !filter.active || (skb && bpf_map_lookup_elem(&tracked, &skb));
+}
+
+/* A packet that may be gone after this event: it is not worth following. */
+static __always_inline bool passes_once(const struct packet *p, enum probe probe)
+{
+	return is_followed((__u64)p->skb) || (may_start(probe) && match_packet(p));
 }
 
 /* Which packet this CPU is delivering: its socket's events belong to it. */
@@ -149,7 +162,7 @@ static __always_inline int on_packet(__u64 *ctx, enum probe probe, enum stage st
 		return 0;
 	read_packet(&p, ctx, skb, receiving, TYPED);
 	if (filter.active) {
-		pass = follow(&p, stage, probe != NET_DEV_START_XMIT);
+		pass = follow(&p, probe, stage);
 		if (stage == STAGE_STACK)
 			mark_received(pass ? (__u64)skb : 0);
 	}
@@ -210,14 +223,15 @@ static __always_inline void fill_full_sock(struct full_record *e, struct sock *s
 	fill_sock(&e->sock, sk, how);
 }
 
-static __always_inline bool passes_sock(const void *ctx, struct sock *sk, enum access how)
+static __always_inline bool passes_sock(const void *ctx, __u32 probe, struct sock *sk,
+					enum access how)
 {
 	struct cpu_state *cpu = this_cpu();
 
 	if (!filter.active || (cpu && cpu->received && context(ctx) == CTX_SOFTIRQ))
 		return true;
-	return match_socket(ctx, &sk->__sk_common, get16(&sk->sk_protocol, how), sock_netns(sk, how),
-			    how);
+	return may_start(probe) && match_socket(ctx, &sk->__sk_common, get16(&sk->sk_protocol, how),
+						sock_netns(sk, how), how);
 }
 
 /* An event of a socket alone. */
@@ -227,7 +241,7 @@ static __always_inline int on_sock(__u64 *ctx, enum probe probe)
 	__u64 ts = bpf_ktime_get_ns();
 	struct sock_record *e;
 
-	if (silent() || !sk || !passes_sock(ctx, sk, TYPED))
+	if (silent() || !sk || !passes_sock(ctx, probe, sk, TYPED))
 		return 0;
 	e = begin(probe, sizeof(*e), ts);
 	if (!e)
@@ -280,7 +294,7 @@ static __always_inline int on_neigh(__u64 *ctx, enum probe probe)
 		dev = n->dev;
 	if (!dev)
 		return 0;
-	if (filter.active && (filters_exclude_neighbours() || !on_device(dev) ||
+	if (filter.active && (!may_start(probe) || filters_exclude_neighbours() || !on_device(dev) ||
 			      !in_numbers(&filter.netns, dev->nd_net.net->ns.inum)))
 		return 0;
 	e = begin(probe, sizeof(*e), bpf_ktime_get_ns());
@@ -402,11 +416,10 @@ int on_kfree_skb(__u64 *ctx)
 	if (silent() || !skb)
 		return 0;
 	read_packet(&p, ctx, skb, false, TYPED);
-	if (filter.active) {
-		if (!bpf_map_lookup_elem(&tracked, &key) && !match_packet(&p))
-			return 0;
+	if (!passes_once(&p, KFREE_SKB))
+		return 0;
+	if (filter.active)
 		bpf_map_delete_elem(&tracked, &key);
-	}
 	e = begin_full(ctx, KFREE_SKB);
 	if (!e)
 		return 0;
@@ -506,7 +519,7 @@ int on_tcp_retransmit_skb(__u64 *ctx)
 	struct full_record *e;
 	struct tcp_skb_cb *cb;
 
-	if (silent() || !sk || !skb || !passes_sock(ctx, sk, TYPED))
+	if (silent() || !sk || !skb || !passes_sock(ctx, TCP_RETRANSMIT_SKB, sk, TYPED))
 		return 0;
 	e = begin_full(ctx, TCP_RETRANSMIT_SKB);
 	if (!e)
@@ -534,8 +547,9 @@ int on_tcp_retransmit_synack(__u64 *ctx)
 
 	if (silent() || !sk || !req)
 		return 0;
-	if (filter.active && !match_socket(ctx, &req->__req_common, IPPROTO_TCP,
-					   sock_netns(sk, TYPED), TYPED))
+	if (filter.active &&
+	    !(may_start(TCP_RETRANSMIT_SYNACK) &&
+	      match_socket(ctx, &req->__req_common, IPPROTO_TCP, sock_netns(sk, TYPED), TYPED)))
 		return 0;
 	e = begin_full(ctx, TCP_RETRANSMIT_SYNACK);
 	if (!e)
@@ -561,7 +575,7 @@ static __always_inline int on_reset_of_packet(__u64 *ctx, struct sk_buff *skb, s
 	struct packet p;
 
 	read_packet(&p, ctx, skb, false, TYPED);
-	if (filter.active && !is_followed((__u64)skb) && !match_packet(&p))
+	if (!passes_once(&p, TCP_SEND_RESET))
 		return 0;
 	e = begin_full(ctx, TCP_SEND_RESET);
 	if (!e)
@@ -579,7 +593,7 @@ static __always_inline int on_reset_by_sock(__u64 *ctx, struct sock *sk)
 {
 	struct full_record *e;
 
-	if (!passes_sock(ctx, sk, TYPED))
+	if (!passes_sock(ctx, TCP_SEND_RESET, sk, TYPED))
 		return 0;
 	e = begin_full(ctx, TCP_SEND_RESET);
 	if (!e)
@@ -615,7 +629,7 @@ int on_tcp_bad_csum(__u64 *ctx)
 	if (silent() || !skb)
 		return 0;
 	read_packet(&p, ctx, skb, false, TYPED);
-	if (filter.active && !is_followed((__u64)skb) && !match_packet(&p))
+	if (!passes_once(&p, TCP_BAD_CSUM))
 		return 0;
 	e = begin_full(ctx, TCP_BAD_CSUM);
 	if (!e)
@@ -636,7 +650,7 @@ int on_icmp_send(__u64 *ctx)
 	if (silent() || !skb)
 		return 0;
 	read_packet(&p, ctx, skb, false, TYPED);
-	if (filter.active && !is_followed((__u64)skb) && !match_packet(&p))
+	if (!passes_once(&p, ICMP_SEND))
 		return 0;
 	e = begin_full(ctx, ICMP_SEND);
 	if (!e)

@@ -134,8 +134,17 @@ pub struct Filter {
     /// TCP segments with any of these flags: letters of FSRPAUEC
     #[arg(long, value_name = "FLAGS")]
     pub tcp_flags: Option<Flags>,
+    /// Only at these probes, groups or patterns may a packet or socket begin to fit [default: at all]
+    #[arg(long = "match", value_name = "PROBE,...", value_delimiter = ',')]
+    pub starts: Vec<String>,
+    /// At these functions a packet's life ends: what has its address later is another packet
+    #[arg(long = "free", value_name = "PROBE,...", value_delimiter = ',')]
+    pub ends: Vec<String>,
+    /// Do not follow a packet into its clones and copies
+    #[arg(long)]
+    pub no_clone: bool,
     /// The expression is about the packet in a tunnel: VXLAN, Geneve, GRE, IP in IP; others do not fit
-    #[arg(long, requires = "expression")]
+    #[arg(long)]
     pub inner: bool,
     /// An expression of tcpdump's language (man pcap-filter), from the network header on: 'tcp port 443 and host
     /// 10.0.0.1'. A socket's events fit where its protocol, addresses and ports are all that it asks for

@@ -16,8 +16,7 @@ use crate::bpf::{NtrecSkel, NtrecSkelBuilder, OpenNtrecSkel, PROBES, types};
 use crate::btf::Btf;
 use crate::functions::{Function, Functions};
 use crate::kernel::NO_ARGUMENT;
-use crate::pcap;
-use crate::plan::{self, Probe, Target};
+use crate::plan::{self, Marks, Probe, Target};
 use crate::privileges;
 
 /// What stands in the instruction that a copy's number is written into (`NUMBER_HERE`, bpf/function.bpf.h).
@@ -46,7 +45,7 @@ pub struct Plan {
 impl Plan {
     /// Checks what the user asks for, and finds it on this kernel.
     pub fn make(args: &Capture, btf: &Rc<Btf>) -> Result<Self> {
-        let expression = pcap::compile(&args.filter.expression)?;
+        let expression = args.filter.program()?;
         privileges::check()?;
         let subject = &args.subject;
         // Trampolines go by ids of the kernel's own BTF.
@@ -59,6 +58,7 @@ impl Plan {
         let without_functions = functions.is_none().then(|| offers.why_not(subject.backend));
         let probes = plan::choose(subject, wanted, btf, functions.as_ref())?;
         plan::stacks(subject, &probes)?;
+        Marks::make(&args.filter, &probes)?;
         let only_net = wanted == Profile::Net && subject.probe.is_empty();
         let without_functions = without_functions.filter(|_| !only_net);
         Ok(Self { probes, backends, offers, without_functions, expression })
@@ -184,11 +184,10 @@ fn configure(open: &mut OpenNtrecSkel<'_>, args: &Capture, plan: &Plan) -> Resul
     data.wake_from = u64::from(size / 4);
     data.has_fetch = plan.offers.has_fetch.into();
     data.arguments = [[NO_ARGUMENT; types::role::ROLE_MAX.0 as usize]; PROBES];
+    let marks = Marks::make(&args.filter, &plan.probes)?;
     for probe in plan.probes.iter().filter(|p| p.is_hopeful()) {
         data.arguments[usize::from(probe.number)] = probe.arguments;
-        if let Some(function) = probe.function() {
-            data.functions[usize::from(probe.number)] = function.configuration();
-        }
+        data.functions[usize::from(probe.number)] = marks.configuration(probe);
     }
     for number in plan::stacks(&args.subject, &plan.probes)? {
         data.with_stack[usize::from(number)] = 1;
@@ -457,6 +456,7 @@ impl Session<'_> {
         });
         Ok(rows.filter(|c| c.counted > 0).collect())
     }
+
     /// Events left out by `--rate-limit`.
     pub fn left_out(&self) -> Result<u64> {
         let per_cpu = self.skel.maps.cpu_states.lookup_percpu(&0_u32.to_ne_bytes(), MapFlags::ANY);
@@ -465,7 +465,6 @@ impl Session<'_> {
         let count = |bytes: &Vec<u8>| bytes.get(at..).and_then(|rest| rest.first_chunk()).copied();
         Ok(per_cpu.iter().filter_map(count).map(u64::from_ne_bytes).sum())
     }
-
 
     /// Runs that the kernel refused because the program was already running on that CPU, by probe. What functions
     /// share is told under the program's name.
