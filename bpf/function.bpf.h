@@ -50,13 +50,10 @@ struct invocation {
 	enum access how;
 };
 
-/* Its place in the tables: the verifier forgets the check once the number is on the stack. */
+/* Its place in the tables. */
 static __always_inline __u32 place(const struct invocation *i)
 {
-	__u32 place = i->id;
-
-	asm volatile("%0 &= %1" : "+r"(place) : "i"(PROBES - 1));
-	return place;
+	return bounded(i->id);
 }
 
 static __always_inline __u64 parameter(const struct invocation *i, enum role role)

@@ -294,8 +294,9 @@ static __always_inline int on_neigh(__u64 *ctx, enum probe probe)
 		dev = n->dev;
 	if (!dev)
 		return 0;
-	if (filter.active && (!may_start(probe) || filters_exclude_neighbours() || !on_device(dev) ||
-			      !in_numbers(&filter.netns, dev->nd_net.net->ns.inum)))
+	if (filter.active &&
+	    (!may_start(probe) || filters_exclude_neighbours() || !on_device(dev) ||
+	     !in_numbers(&filter.netns, dev->nd_net.net->ns.inum)))
 		return 0;
 	e = begin(probe, sizeof(*e), bpf_ktime_get_ns());
 	if (!e)

@@ -106,8 +106,8 @@ static __always_inline bool load_bytes(const struct bytes *b, __u16 code, __u64 
 }
 
 /* What the classes LD and LDX put into A and X. */
-static __always_inline bool load(const struct bytes *b, const struct machine *m, const __u32 *memory,
-				 const struct sock_filter *i, __u32 *value)
+static __always_inline bool load(const struct bytes *b, const struct machine *m,
+				 const __u32 *memory, const struct sock_filter *i, __u32 *value)
 {
 	switch (i->code & BPF_MODE) {
 	case BPF_IMM:
@@ -286,8 +286,9 @@ static __always_inline __u32 inner_offset(const struct packet *p)
 		return outer;
 	if (bpf_probe_read_kernel(bytes, sizeof(bytes), p->network + outer))
 		return 0;
-	tunnel = protocol == IPPROTO_GRE ? gre_header(bytes) :
-		 protocol == IPPROTO_UDP ? udp_header(bytes) : 0;
+	tunnel = protocol == IPPROTO_GRE   ? gre_header(bytes)
+		 : protocol == IPPROTO_UDP ? udp_header(bytes)
+					   : 0;
 	return tunnel ? outer + tunnel : 0;
 }
 

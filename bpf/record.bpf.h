@@ -97,6 +97,13 @@ static __always_inline bool has_argument(enum probe probe, enum role role)
 	return arguments[probe][role] != NO_ARGUMENT;
 }
 
+/* An index of the tables: the verifier forgets a check once the number is on the stack. */
+static __always_inline __u32 bounded(__u32 probe)
+{
+	asm volatile("%0 &= %1" : "+r"(probe) : "i"(PROBES - 1));
+	return probe;
+}
+
 static __always_inline struct cpu_state *this_cpu(void)
 {
 	__u32 zero = 0;
@@ -161,14 +168,14 @@ static __always_inline void *begin(__u32 probe, __u64 size, __u64 ts)
 	allowed = within_rate(cpu, ts);
 	if (allowed && !within_limit())
 		return NULL;
-	__sync_fetch_and_add(&cpu->counted[probe], 1);
+	__sync_fetch_and_add(&cpu->counted[bounded(probe)], 1);
 	seq = next_seq(cpu);
 	if (allowed)
 		r = bpf_ringbuf_reserve(&events, size, 0);
 	else
 		__sync_fetch_and_add(&cpu->left_out, 1);
 	if (!r) {
-		__sync_fetch_and_add(&cpu->lost[probe], 1);
+		__sync_fetch_and_add(&cpu->lost[bounded(probe)], 1);
 		return NULL;
 	}
 	r->ts = ts;
