@@ -5,12 +5,13 @@ use std::{env, path::PathBuf};
 use libbpf_cargo::SkeletonBuilder;
 
 /// The BPF sources; a change in any of them makes a new skeleton.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     "bpf/ntrec.bpf.c",
     "bpf/event.h",
     "bpf/kernel.h",
     "bpf/compat.bpf.h",
     "bpf/packet.bpf.h",
+    "bpf/pcap.bpf.h",
     "bpf/filter.bpf.h",
     "bpf/record.bpf.h",
     "bpf/function.bpf.h",

@@ -291,6 +291,8 @@ struct filter {
 struct cpu_state {
 	__u64 seq;
 	__u64 received; /* address of the matched packet that this CPU delivers now */
+	__u64 due; /* when the next event is due by --rate-limit, ns */
+	__u64 left_out; /* events beyond --rate-limit; `lost` has them too */
 	__u64 counted[PROBES];
 	__u64 lost[PROBES];
 };

@@ -24,12 +24,15 @@ static __always_inline void map_v4(__u64 to[2], __u32 address)
 	to[1] = (__u64)address << 32 | 0xffff0000ULL; /* ::ffff:a.b.c.d, network byte order */
 }
 
+static __always_inline bool is_v4(const __u64 address[2])
+{
+	return !address[0] && (__u32)address[1] == 0xffff0000;
+}
+
 /* IPv4 is in no prefix shorter than that of all mapped addresses: ::/0 is IPv6. */
 static __always_inline bool in_prefix(const volatile struct prefix *p, const __u64 address[2])
 {
-	bool v4 = !address[0] && (__u32)address[1] == 0xffff0000;
-
-	if (v4 && (__u32)p->mask[1] != 0xffffffff)
+	if (is_v4(address) && (__u32)p->mask[1] != 0xffffffff)
 		return false;
 	return (address[0] & p->mask[0]) == p->addr[0] && (address[1] & p->mask[1]) == p->addr[1];
 }
@@ -206,7 +209,7 @@ static __always_inline bool match_pid(const void *ctx)
 	       has_number(&filter.pid, bpf_get_current_pid_tgid() >> 32);
 }
 
-static __always_inline bool match_packet(const struct packet *p)
+static __noinline bool match_packet(const struct packet *p)
 {
 	struct flow f = {.l4 = NO_L4};
 
@@ -218,7 +221,45 @@ static __always_inline bool match_packet(const struct packet *p)
 	else if (p->protocol == ETH_P_IPV6)
 		parse_v6(&f, p);
 	return match_protocol(p->protocol, f.l4) && match_addresses(&f) && match_ports(&f) &&
-	       (!filter.tcp_flags || f.tcp_flags & filter.tcp_flags);
+	       (!filter.tcp_flags || f.tcp_flags & filter.tcp_flags) && match_pcap(p);
+}
+
+#define BITS(from, n) (((1ULL << (n)) - 1) << (from))
+
+/*
+ * An expression is asked about the header that a socket's packets have, as far
+ * as all of them have the same: protocol, addresses, ports.
+ */
+static __always_inline bool match_flow(const struct flow *f)
+{
+	__u8 h[48] __attribute__((aligned(8))) = {}; /* IPv6 and the ports */
+	struct bytes b = {.start = h, .available = sizeof(h)};
+	bool v4 = is_v4(f->src) || is_v4(f->dst);
+	__u16 ports[2] = {__builtin_bswap16(f->sport), __builtin_bswap16(f->dport)};
+
+	if (!pcap_len)
+		return true;
+	if (pcap_inner)
+		return false;
+	if (v4) {
+		__u32 addresses[2] = {f->src[1] >> 32, f->dst[1] >> 32};
+
+		h[0] = 0x45;
+		h[9] = f->l4;
+		__builtin_memcpy(h + 12, addresses, 8);
+		__builtin_memcpy(h + 20, ports, 4);
+		b.known = BITS(0, 1) | BITS(6, 2) | BITS(9, 1) | BITS(12, 8);
+		b.known |= f->has_ports ? BITS(20, 4) : 0;
+	} else {
+		h[0] = 0x60;
+		h[6] = f->l4;
+		__builtin_memcpy(h + 8, f->src, 16);
+		__builtin_memcpy(h + 24, f->dst, 16);
+		__builtin_memcpy(h + 40, ports, 4);
+		b.known = BITS(0, 1) | BITS(6, 1) | BITS(8, 32);
+		b.known |= f->has_ports ? BITS(40, 4) : 0;
+	}
+	return run_pcap(&b);
 }
 
 static __always_inline void swap_sides(struct flow *f)
@@ -234,35 +275,52 @@ static __always_inline void swap_sides(struct flow *f)
 	f->dport = port;
 }
 
-/* A socket has no device, length or flags: only its followed packets pass those filters. */
-static __always_inline bool match_socket(const void *ctx, const struct sock_part *s, __u32 netns)
+/* A socket that closes has given its port back; this one it keeps. */
+static __always_inline __u16 local_port(const struct sock_common *c, enum access how)
 {
-	struct flow f = {.l4 = s->protocol, .has_addresses = true};
-	bool match;
+	__u16 port = get16(&c->skc_num, how);
+
+	return port ?: __builtin_bswap16(BPF_CORE_READ((const struct inet_sock *)c, inet_sport));
+}
+
+static __always_inline void read_socket(struct flow *f, const struct sock_common *c, bool six,
+					enum access how)
+{
+	if (six) {
+		bpf_probe_read_kernel(f->src, 16, &c->skc_v6_rcv_saddr);
+		bpf_probe_read_kernel(f->dst, 16, &c->skc_v6_daddr);
+	} else {
+		map_v4(f->src, get32(&c->skc_rcv_saddr, how));
+		map_v4(f->dst, get32(&c->skc_daddr, how));
+	}
+	f->has_ports = carries_ports(f->l4);
+	f->sport = local_port(c, how);
+	f->dport = __builtin_bswap16(get16(&c->skc_dport, how));
+}
+
+static __always_inline bool match_direction(const struct flow *f)
+{
+	return match_addresses(f) && match_ports(f) && match_flow(f);
+}
+
+/* A socket has no device, length or flags: only its followed packets pass those filters. */
+static __noinline bool match_socket(const void *ctx, const struct sock_common *c, __u32 protocol,
+				    __u32 netns, enum access how)
+{
+	bool six = get16(&c->skc_family, how) == AF_INET6;
+	struct flow f = {.l4 = protocol, .has_addresses = true};
 
 	if (filter.dev.n || filter.len.n || filter.tcp_flags)
 		return false;
 	if (!in_numbers(&filter.netns, netns) || !match_pid(ctx))
 		return false;
-	if (!match_protocol(s->family == AF_INET6 ? ETH_P_IPV6 : ETH_P_IP, f.l4))
+	if (!match_protocol(six ? ETH_P_IPV6 : ETH_P_IP, protocol))
 		return false;
-	if (s->family == AF_INET6) {
-		__builtin_memcpy(f.src, s->saddr, 16);
-		__builtin_memcpy(f.dst, s->daddr, 16);
-	} else {
-		__u32 word;
-
-		__builtin_memcpy(&word, s->saddr, 4);
-		map_v4(f.src, word);
-		__builtin_memcpy(&word, s->daddr, 4);
-		map_v4(f.dst, word);
-	}
-	f.has_ports = carries_ports(f.l4);
-	f.sport = s->sport;
-	f.dport = s->dport;
-	match = match_addresses(&f) && match_ports(&f);
+	read_socket(&f, c, six, how);
+	if (match_direction(&f))
+		return true;
 	swap_sides(&f);
-	return match || (match_addresses(&f) && match_ports(&f));
+	return match_direction(&f);
 }
 
 #endif

@@ -50,13 +50,10 @@ struct invocation {
 	enum access how;
 };
 
-/* Its place in the tables: the verifier forgets the check once the number is on the stack. */
+/* Its place in the tables. */
 static __always_inline __u32 place(const struct invocation *i)
 {
-	__u32 place = i->id;
-
-	asm volatile("%0 &= %1" : "+r"(place) : "i"(PROBES - 1));
-	return place;
+	return bounded(i->id);
 }
 
 static __always_inline __u64 parameter(const struct invocation *i, enum role role)
@@ -78,7 +75,9 @@ static __always_inline struct sk_buff *packet_of(const struct invocation *i)
 	if (arguments[place(i)][ROLE_PKTINFO] != NO_ARGUMENT) {
 		const struct nft_pktinfo *info = (void *)parameter(i, ROLE_PKTINFO);
 
-		return bpf_core_field_exists(info->skb) ? get_pointer(&info->skb, UNTYPED) : NULL;
+		if (!bpf_core_field_exists(info->skb)) /* its module is not loaded */
+			return NULL;
+		return get_pointer(&info->skb, UNTYPED);
 	}
 	return (void *)parameter(i, ROLE_SKB);
 }
@@ -136,7 +135,7 @@ static __always_inline bool follow_call(const struct packet *p, const struct inv
 		t->head = p->head;
 	if (t || ends)
 		return t;
-	return functions[place(i)].flags & FUNCTION_STARTS && start_tracking(p, 0);
+	return start_tracking(p, place(i), 0);
 }
 
 /* A segment that has no header yet: packet and socket. */
@@ -198,7 +197,7 @@ static __always_inline int on_packet_call(const struct invocation *i, struct sk_
 	if (sk) {
 		__u64 key = (__u64)skb;
 
-		if (!is_followed(key) && !passes_sock(i->ctx, sk, i->how))
+		if (!is_followed(key) && !passes_sock(i->ctx, place(i), sk, i->how))
 			return 0;
 		call.entry = emit_segment(i, skb, sk, ts);
 	} else {
@@ -216,7 +215,7 @@ static __always_inline int on_socket_call(const struct invocation *i, __u64 ts)
 	struct sock *sk = socket_of(i);
 	struct call call = {.sk = (__u64)sk};
 
-	if (!sk || !passes_sock(i->ctx, sk, i->how))
+	if (!sk || !passes_sock(i->ctx, place(i), sk, i->how))
 		return 0;
 	call.entry = emit_segment(i, NULL, sk, ts);
 	remember(i, &call);

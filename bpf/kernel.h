@@ -43,10 +43,14 @@ enum {
 /* uapi/linux/in.h, socket.h, if_ether.h, icmp.h */
 #define AF_INET 2
 #define AF_INET6 10
+#define IPPROTO_IPIP 4
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
+#define IPPROTO_IPV6 41
+#define IPPROTO_GRE 47
 #define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86DD
+#define ETH_P_TEB 0x6558 /* Ethernet in a tunnel */
 
 /* linux/interrupt.h */
 #define NET_RX_SOFTIRQ 3

@@ -2,8 +2,8 @@
 /*
  * Kernel event -> ring buffer. One short program a hook; what each probe means
  * is in the header files by concern: event.h (the wire), packet (headers),
- * filter (what starts to be followed), record (filling), function (kernel
- * functions, by whatever backend).
+ * filter and pcap (what starts to be followed), record (filling), function
+ * (kernel functions, by whatever backend).
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
@@ -11,6 +11,7 @@
 #include "event.h"
 #include "compat.bpf.h"
 #include "packet.bpf.h"
+#include "pcap.bpf.h"
 #include "filter.bpf.h"
 #include "record.bpf.h"
 
@@ -42,7 +43,13 @@ static __always_inline bool begins_anew(const struct track *t, const struct pack
 	return stage >= STAGE_DRIVER && t->stage == STAGE_STACK;
 }
 
-static __always_inline bool start_tracking(const struct packet *p, enum stage stage)
+/* Whether a packet or socket is recorded at this probe for its own sake (--match). */
+static __always_inline bool may_start(__u32 probe)
+{
+	return functions[probe].flags & FUNCTION_STARTS;
+}
+
+static __always_inline bool start_tracking(const struct packet *p, __u32 probe, enum stage stage)
 {
 	__u64 key = (__u64)p->skb;
 	struct track fresh = {
@@ -51,22 +58,23 @@ static __always_inline bool start_tracking(const struct packet *p, enum stage st
 		.queued_on = stage == STAGE_QUEUED ? p->ifindex : 0,
 	};
 
-	if (!match_packet(p))
+	if (!may_start(probe) || !match_packet(p))
 		return false;
 	bpf_map_update_elem(&tracked, &key, &fresh, BPF_ANY);
 	return true;
 }
 
-static __always_inline bool follow(const struct packet *p, enum stage stage, bool may_begin)
+static __always_inline bool follow(const struct packet *p, enum probe probe, enum stage stage)
 {
 	__u64 key = (__u64)p->skb;
 	struct track *t = bpf_map_lookup_elem(&tracked, &key);
+	bool may_begin = probe != NET_DEV_START_XMIT;
 
 	if (!t)
-		return start_tracking(p, stage);
+		return start_tracking(p, probe, stage);
 	if (may_begin && begins_anew(t, p, stage)) {
 		bpf_map_delete_elem(&tracked, &key);
-		return start_tracking(p, stage);
+		return start_tracking(p, probe, stage);
 	}
 	t->stage = stage;
 	t->head = p->head;
@@ -76,6 +84,12 @@ static __always_inline bool follow(const struct packet *p, enum stage stage, boo
 static __always_inline bool is_followed(__u64 skb)
 {
 	return !filter.active || (skb && bpf_map_lookup_elem(&tracked, &skb));
+}
+
+/* A packet that may be gone after this event: it is not worth following. */
+static __always_inline bool passes_once(const struct packet *p, enum probe probe)
+{
+	return is_followed((__u64)p->skb) || (may_start(probe) && match_packet(p));
 }
 
 /* Which packet this CPU is delivering: its socket's events belong to it. */
@@ -148,7 +162,7 @@ static __always_inline int on_packet(__u64 *ctx, enum probe probe, enum stage st
 		return 0;
 	read_packet(&p, ctx, skb, receiving, TYPED);
 	if (filter.active) {
-		pass = follow(&p, stage, probe != NET_DEV_START_XMIT);
+		pass = follow(&p, probe, stage);
 		if (stage == STAGE_STACK)
 			mark_received(pass ? (__u64)skb : 0);
 	}
@@ -209,16 +223,15 @@ static __always_inline void fill_full_sock(struct full_record *e, struct sock *s
 	fill_sock(&e->sock, sk, how);
 }
 
-static __always_inline bool passes_sock(const void *ctx, struct sock *sk, enum access how)
+static __always_inline bool passes_sock(const void *ctx, __u32 probe, struct sock *sk,
+					enum access how)
 {
 	struct cpu_state *cpu = this_cpu();
-	struct sock_part s = {};
 
 	if (!filter.active || (cpu && cpu->received && context(ctx) == CTX_SOFTIRQ))
 		return true;
-	fill_addresses(&s, &sk->__sk_common, how);
-	s.protocol = get16(&sk->sk_protocol, how);
-	return match_socket(ctx, &s, sock_netns(sk, how));
+	return may_start(probe) && match_socket(ctx, &sk->__sk_common, get16(&sk->sk_protocol, how),
+						sock_netns(sk, how), how);
 }
 
 /* An event of a socket alone. */
@@ -228,7 +241,7 @@ static __always_inline int on_sock(__u64 *ctx, enum probe probe)
 	__u64 ts = bpf_ktime_get_ns();
 	struct sock_record *e;
 
-	if (silent() || !sk || !passes_sock(ctx, sk, TYPED))
+	if (silent() || !sk || !passes_sock(ctx, probe, sk, TYPED))
 		return 0;
 	e = begin(probe, sizeof(*e), ts);
 	if (!e)
@@ -260,7 +273,7 @@ static __always_inline int on_sock(__u64 *ctx, enum probe probe)
 static __always_inline bool filters_exclude_neighbours(void)
 {
 	return has_port_filter() || has_address_filter() || filter.l4.n || filter.ethertype.n ||
-	       filter.pid.n || filter.len.n || filter.tcp_flags;
+	       filter.pid.n || filter.len.n || filter.tcp_flags || pcap_len;
 }
 
 /*
@@ -281,8 +294,9 @@ static __always_inline int on_neigh(__u64 *ctx, enum probe probe)
 		dev = n->dev;
 	if (!dev)
 		return 0;
-	if (filter.active && (filters_exclude_neighbours() || !on_device(dev) ||
-			      !in_numbers(&filter.netns, dev->nd_net.net->ns.inum)))
+	if (filter.active &&
+	    (!may_start(probe) || filters_exclude_neighbours() || !on_device(dev) ||
+	     !in_numbers(&filter.netns, dev->nd_net.net->ns.inum)))
 		return 0;
 	e = begin(probe, sizeof(*e), bpf_ktime_get_ns());
 	if (!e)
@@ -403,11 +417,10 @@ int on_kfree_skb(__u64 *ctx)
 	if (silent() || !skb)
 		return 0;
 	read_packet(&p, ctx, skb, false, TYPED);
-	if (filter.active) {
-		if (!bpf_map_lookup_elem(&tracked, &key) && !match_packet(&p))
-			return 0;
+	if (!passes_once(&p, KFREE_SKB))
+		return 0;
+	if (filter.active)
 		bpf_map_delete_elem(&tracked, &key);
-	}
 	e = begin_full(ctx, KFREE_SKB);
 	if (!e)
 		return 0;
@@ -507,7 +520,7 @@ int on_tcp_retransmit_skb(__u64 *ctx)
 	struct full_record *e;
 	struct tcp_skb_cb *cb;
 
-	if (silent() || !sk || !skb || !passes_sock(ctx, sk, TYPED))
+	if (silent() || !sk || !skb || !passes_sock(ctx, TCP_RETRANSMIT_SKB, sk, TYPED))
 		return 0;
 	e = begin_full(ctx, TCP_RETRANSMIT_SKB);
 	if (!e)
@@ -532,13 +545,12 @@ int on_tcp_retransmit_synack(__u64 *ctx)
 	struct sock *sk = (void *)argument(ctx, TCP_RETRANSMIT_SYNACK, ROLE_SK);
 	struct request_sock *req = (void *)argument(ctx, TCP_RETRANSMIT_SYNACK, ROLE_REQUEST);
 	struct full_record *e;
-	struct sock_part s = {};
 
 	if (silent() || !sk || !req)
 		return 0;
-	fill_addresses(&s, &req->__req_common, TYPED);
-	s.protocol = IPPROTO_TCP;
-	if (filter.active && !match_socket(ctx, &s, sock_netns(sk, TYPED)))
+	if (filter.active &&
+	    !(may_start(TCP_RETRANSMIT_SYNACK) &&
+	      match_socket(ctx, &req->__req_common, IPPROTO_TCP, sock_netns(sk, TYPED), TYPED)))
 		return 0;
 	e = begin_full(ctx, TCP_RETRANSMIT_SYNACK);
 	if (!e)
@@ -564,7 +576,7 @@ static __always_inline int on_reset_of_packet(__u64 *ctx, struct sk_buff *skb, s
 	struct packet p;
 
 	read_packet(&p, ctx, skb, false, TYPED);
-	if (filter.active && !is_followed((__u64)skb) && !match_packet(&p))
+	if (!passes_once(&p, TCP_SEND_RESET))
 		return 0;
 	e = begin_full(ctx, TCP_SEND_RESET);
 	if (!e)
@@ -582,7 +594,7 @@ static __always_inline int on_reset_by_sock(__u64 *ctx, struct sock *sk)
 {
 	struct full_record *e;
 
-	if (!passes_sock(ctx, sk, TYPED))
+	if (!passes_sock(ctx, TCP_SEND_RESET, sk, TYPED))
 		return 0;
 	e = begin_full(ctx, TCP_SEND_RESET);
 	if (!e)
@@ -618,7 +630,7 @@ int on_tcp_bad_csum(__u64 *ctx)
 	if (silent() || !skb)
 		return 0;
 	read_packet(&p, ctx, skb, false, TYPED);
-	if (filter.active && !is_followed((__u64)skb) && !match_packet(&p))
+	if (!passes_once(&p, TCP_BAD_CSUM))
 		return 0;
 	e = begin_full(ctx, TCP_BAD_CSUM);
 	if (!e)
@@ -639,7 +651,7 @@ int on_icmp_send(__u64 *ctx)
 	if (silent() || !skb)
 		return 0;
 	read_packet(&p, ctx, skb, false, TYPED);
-	if (filter.active && !is_followed((__u64)skb) && !match_packet(&p))
+	if (!passes_once(&p, ICMP_SEND))
 		return 0;
 	e = begin_full(ctx, ICMP_SEND);
 	if (!e)

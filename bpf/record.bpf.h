@@ -67,6 +67,7 @@ const volatile __u8 has_fetch = 1; /* atomic operations that return a value: 5.1
 const volatile __u32 self_tgid = 0; /* the recorder is not its own subject */
 const volatile __u64 wake_from = 0; /* bytes in the buffer at which the reader is woken */
 const volatile __u64 max_events = 0; /* --max-events; 0: none */
+const volatile __u64 interval = 0; /* ns between events by --rate-limit; 0: none */
 
 __u32 stopped = 0;
 __u64 taken = 0; /* events so far, counted only with --max-events */
@@ -94,6 +95,13 @@ static __always_inline __u64 argument(__u64 *ctx, enum probe probe, enum role ro
 static __always_inline bool has_argument(enum probe probe, enum role role)
 {
 	return arguments[probe][role] != NO_ARGUMENT;
+}
+
+/* An index of the tables: the verifier forgets a check once the number is on the stack. */
+static __always_inline __u32 bounded(__u32 probe)
+{
+	asm volatile("%0 &= %1" : "+r"(probe) : "i"(PROBES - 1));
+	return probe;
 }
 
 static __always_inline struct cpu_state *this_cpu(void)
@@ -131,6 +139,19 @@ static __always_inline __u64 next_seq(struct cpu_state *cpu)
 	return has_fetch ? seq : before;
 }
 
+#define BURST 100000000ULL /* ns whose events may come at once */
+
+/* A bucket of tokens, kept as the time at which the next one is there. */
+static __always_inline bool within_rate(struct cpu_state *cpu, __u64 ts)
+{
+	if (!interval)
+		return true;
+	if (cpu->due > ts + BURST)
+		return false;
+	cpu->due = (cpu->due > ts ? cpu->due : ts) + interval;
+	return true;
+}
+
 /*
  * Numbers the event and reserves its bytes. Whoever gets NULL has lost the
  * event, and that is counted here.
@@ -138,16 +159,23 @@ static __always_inline __u64 next_seq(struct cpu_state *cpu)
 static __always_inline void *begin(__u32 probe, __u64 size, __u64 ts)
 {
 	struct cpu_state *cpu = this_cpu();
-	struct record *r;
+	struct record *r = NULL;
+	bool allowed;
 	__u64 seq;
 
-	if (!cpu || probe >= PROBES || !within_limit())
+	if (!cpu || probe >= PROBES)
 		return NULL;
-	__sync_fetch_and_add(&cpu->counted[probe], 1);
+	allowed = within_rate(cpu, ts);
+	if (allowed && !within_limit())
+		return NULL;
+	__sync_fetch_and_add(&cpu->counted[bounded(probe)], 1);
 	seq = next_seq(cpu);
-	r = bpf_ringbuf_reserve(&events, size, 0);
+	if (allowed)
+		r = bpf_ringbuf_reserve(&events, size, 0);
+	else
+		__sync_fetch_and_add(&cpu->left_out, 1);
 	if (!r) {
-		__sync_fetch_and_add(&cpu->lost[probe], 1);
+		__sync_fetch_and_add(&cpu->lost[bounded(probe)], 1);
 		return NULL;
 	}
 	r->ts = ts;
@@ -238,10 +266,7 @@ static __always_inline void fill_addresses(struct sock_part *s, const struct soc
 					   enum access how)
 {
 	s->family = get16(&c->skc_family, how);
-	s->sport = get16(&c->skc_num, how);
-	if (!s->sport) /* a socket that closes has given its port back */
-		s->sport =
-			__builtin_bswap16(BPF_CORE_READ((const struct inet_sock *)c, inet_sport));
+	s->sport = local_port(c, how);
 	s->dport = __builtin_bswap16(get16(&c->skc_dport, how));
 	if (s->family == AF_INET6) {
 		bpf_probe_read_kernel(s->saddr, 16, &c->skc_v6_rcv_saddr);

@@ -15,6 +15,7 @@ EXAMPLES:
   ntrec capture -o host1.ntc --duration 30s           for half a minute
   ntrec capture -o host1.ntc --addr 10.0.0.0/8 --port 443
   ntrec capture -o host1.ntc --netns web --proto udp  one namespace's UDP
+  ntrec capture -o host1.ntc 'tcp port 443 and host 10.0.0.1'
 
 Then, anywhere: ntana diag host1.ntc";
 
@@ -73,6 +74,9 @@ pub struct Subject {
     /// How to probe functions [default: the best that works]
     #[arg(long)]
     pub backend: Option<Backend>,
+    /// The kernel's types (BTF), where it does not show its own
+    #[arg(long, value_name = "FILE")]
+    pub btf: Option<PathBuf>,
     /// Record kernel stacks at these probes, groups or patterns; `none` for no stacks at all
     #[arg(long, value_name = "PROBE,...", value_delimiter = ',', default_value = crate::plan::DEFAULT_STACK)]
     pub stack: Vec<String>,
@@ -130,6 +134,22 @@ pub struct Filter {
     /// TCP segments with any of these flags: letters of FSRPAUEC
     #[arg(long, value_name = "FLAGS")]
     pub tcp_flags: Option<Flags>,
+    /// Only at these probes, groups or patterns may a packet or socket begin to fit [default: at all]
+    #[arg(long = "match", value_name = "PROBE,...", value_delimiter = ',')]
+    pub starts: Vec<String>,
+    /// At these functions a packet's life ends: what has its address later is another packet
+    #[arg(long = "free", value_name = "PROBE,...", value_delimiter = ',')]
+    pub ends: Vec<String>,
+    /// Do not follow a packet into its clones and copies
+    #[arg(long)]
+    pub no_clone: bool,
+    /// The expression is about the packet in a tunnel: VXLAN, Geneve, GRE, IP in IP; others do not fit
+    #[arg(long)]
+    pub inner: bool,
+    /// An expression of tcpdump's language (man pcap-filter), from the network header on: 'tcp port 443 and host
+    /// 10.0.0.1'. A socket's events fit where its protocol, addresses and ports are all that it asks for
+    #[arg(value_name = "EXPRESSION")]
+    pub expression: Vec<String>,
 }
 
 /// Limits of the recording.
@@ -145,6 +165,9 @@ pub struct Limits {
     /// Stop when the file has this size: 100M, 2G
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub max_size: Option<u64>,
+    /// Record at most so many events a second on each CPU; what is left out is counted as lost
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub rate_limit: Option<u64>,
     /// Memory for events that are not read yet
     #[arg(long, value_name = "BYTES", value_parser = parse_size, default_value = "32M")]
     pub buffer_size: u64,

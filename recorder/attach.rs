@@ -17,7 +17,7 @@ use crate::btf::Btf;
 use crate::functions::{Function, Functions};
 use crate::kernel::NO_ARGUMENT;
 use crate::linger;
-use crate::plan::{self, Probe, Target};
+use crate::plan::{self, Marks, Probe, Target};
 use crate::privileges;
 
 /// What stands in the instruction that a copy's number is written into (`NUMBER_HERE`, bpf/function.bpf.h).
@@ -39,22 +39,30 @@ pub struct Plan {
     pub offers: Offers,
     /// Why no functions are recorded, where they would be by default.
     pub without_functions: Option<String>,
+    /// The filter expression's program.
+    pub expression: Vec<types::sock_filter>,
 }
 
 impl Plan {
     /// Checks what the user asks for, and finds it on this kernel.
     pub fn make(args: &Capture, btf: &Rc<Btf>) -> Result<Self> {
+        let expression = args.filter.program()?;
         privileges::check()?;
         let subject = &args.subject;
-        let offers = Offers::find(btf.prototype("bpf_fentry_test1").map(|p| p.id));
+        // Trampolines go by ids of the kernel's own BTF.
+        let own = btf.prototype("bpf_fentry_test1").filter(|_| subject.btf.is_none());
+        let trampoline = own.map(|p| p.id);
+        let offers = Offers::find(trampoline);
         let backends = offers.usable(subject.backend);
         let functions = (!backends.is_empty()).then(|| Functions::new(btf.clone())).transpose()?;
         let wanted = subject.profile.unwrap_or(Profile::Life);
         let without_functions = functions.is_none().then(|| offers.why_not(subject.backend));
         let probes = plan::choose(subject, wanted, btf, functions.as_ref())?;
         plan::stacks(subject, &probes)?;
+        Marks::make(&args.filter, &probes)?;
         let only_net = wanted == Profile::Net && subject.probe.is_empty();
-        Ok(Self { probes, backends, offers, without_functions: without_functions.filter(|_| !only_net) })
+        let without_functions = without_functions.filter(|_| !only_net);
+        Ok(Self { probes, backends, offers, without_functions, expression })
     }
 
     /// Functions that nothing speaks against so far.
@@ -81,9 +89,6 @@ pub fn load<'obj>(
     args: &Capture,
     plan: &mut Plan,
 ) -> Result<Session<'obj>> {
-    if std::env::var_os("NTREC_DEBUG").is_none() {
-        libbpf_rs::set_print(None);
-    }
     let session =
         |skel, plan: &Plan| Session { skel, links: Vec::new(), copies: Vec::new(), names: names(plan) };
     if let Ok(skel) = try_load(storage, args, plan) {
@@ -121,6 +126,7 @@ fn find_culprits(args: &Capture, plan: &mut Plan) {
         backends,
         offers: plan.offers.clone(),
         without_functions: None,
+        expression: plan.expression.clone(),
     };
     let refused = |why: anyhow::Error| format!("the kernel refused its program: {why:#}");
     let mut outcomes = Vec::new();
@@ -152,7 +158,11 @@ fn try_load<'obj>(
     args: &Capture,
     plan: &Plan,
 ) -> Result<NtrecSkel<'obj>> {
-    let mut open = NtrecSkelBuilder::default().open(storage).context("cannot open the BPF programs")?;
+    let mut builder = NtrecSkelBuilder::default();
+    if let Some(file) = &args.subject.btf {
+        builder.object_builder_mut().btf_custom_path(file)?;
+    }
+    let mut open = builder.open(storage).context("cannot open the BPF programs")?;
     configure(&mut open, args, plan)?;
     if !plan.offers.has_fetch {
         take_fetch_off(&mut open)?;
@@ -167,15 +177,18 @@ fn configure(open: &mut OpenNtrecSkel<'_>, args: &Capture, plan: &Plan) -> Resul
     let data = open.maps.rodata_data.as_deref_mut().context("the BPF object has no read-only data")?;
     data.filter = args.filter.to_bpf()?;
     let filtered = data.filter.active != 0;
+    data.pcap.iter_mut().zip(&plan.expression).for_each(|(slot, instruction)| *slot = *instruction);
+    data.pcap_len = plan.expression.len() as u32;
+    data.pcap_inner = args.filter.inner.into();
     data.max_events = args.limits.max_events.unwrap_or(0);
+    data.interval = args.limits.rate_limit.map_or(0, |limit| 1_000_000_000 / limit);
     data.wake_from = u64::from(size / 4);
     data.has_fetch = plan.offers.has_fetch.into();
     data.arguments = [[NO_ARGUMENT; types::role::ROLE_MAX.0 as usize]; PROBES];
+    let marks = Marks::make(&args.filter, &plan.probes)?;
     for probe in plan.probes.iter().filter(|p| p.is_hopeful()) {
         data.arguments[usize::from(probe.number)] = probe.arguments;
-        if let Some(function) = probe.function() {
-            data.functions[usize::from(probe.number)] = function.configuration();
-        }
+        data.functions[usize::from(probe.number)] = marks.configuration(probe);
     }
     for number in plan::stacks(&args.subject, &plan.probes)? {
         data.with_stack[usize::from(number)] = 1;
@@ -443,6 +456,15 @@ impl Session<'_> {
             })
         });
         Ok(rows.filter(|c| c.counted > 0).collect())
+    }
+
+    /// Events left out by `--rate-limit`.
+    pub fn left_out(&self) -> Result<u64> {
+        let per_cpu = self.skel.maps.cpu_states.lookup_percpu(&0_u32.to_ne_bytes(), MapFlags::ANY);
+        let per_cpu = per_cpu.context("cannot read the kernel's counters")?.unwrap_or_default();
+        let at = std::mem::offset_of!(types::cpu_state, left_out);
+        let count = |bytes: &Vec<u8>| bytes.get(at..).and_then(|rest| rest.first_chunk()).copied();
+        Ok(per_cpu.iter().filter_map(count).map(u64::from_ne_bytes).sum())
     }
 
     /// Runs that the kernel refused because the program was already running on that CPU, by probe. What functions

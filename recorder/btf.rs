@@ -4,6 +4,8 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::NonNull;
 
@@ -103,6 +105,17 @@ impl Btf {
         // SAFETY: has no arguments; the result is checked.
         let handle = unsafe { libbpf_sys::btf__load_vmlinux_btf() };
         Self::new(handle, 1).with_context(|| format!("cannot read the kernel's BTF in {FOLDER}/vmlinux"))
+    }
+
+    /// Opens a file that stands for the kernel's own.
+    pub fn file(path: &Path) -> Result<Self> {
+        File::open(path).with_context(|| format!("--btf: cannot open {}", path.display()))?;
+        let name = CString::new(path.as_os_str().as_bytes())?;
+        // SAFETY: `name` is a string; the result is checked.
+        let handle = unsafe { libbpf_sys::btf__parse(name.as_ptr(), std::ptr::null_mut()) };
+        Self::new(handle, 1)
+            .ok()
+            .with_context(|| format!("--btf: {} is neither BTF nor an ELF file that has it", path.display()))
     }
 
     /// Opens a module's, which continues the kernel's.

@@ -34,7 +34,10 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Records until something says stop, and prints the summary.
 pub fn run(args: &Capture) -> Result<()> {
     check_output(args)?;
-    let btf = Rc::new(Btf::kernel()?);
+    if std::env::var_os("NTREC_DEBUG").is_none() {
+        libbpf_rs::set_print(None);
+    }
+    let btf = Rc::new(args.subject.btf.as_deref().map_or_else(Btf::kernel, Btf::file)?);
     let mut plan = Plan::make(args, &btf)?;
     let enums = kernel::enums(&btf);
     drop(btf);
@@ -145,6 +148,8 @@ struct Recording<'a> {
     losses: (u64, BTreeMap<(u16, u16), u64>),
     /// Events recorded.
     events: u64,
+    /// Events left out by `--rate-limit`.
+    left_out: u64,
     /// Notes that wait for the events before them.
     notes: VecDeque<Note>,
     /// Why no functions are recorded, where they would be by default.
@@ -182,6 +187,7 @@ impl<'a> Recording<'a> {
             handed: now,
             noted: now,
             events: 0,
+            left_out: 0,
             notes: VecDeque::new(),
             without_functions,
         }
@@ -203,6 +209,7 @@ impl<'a> Recording<'a> {
         self.hand_over(&sink);
         self.metadata.stopped = Some(Stopped { at, why: why.clone() });
         self.metadata.totals.counts = self.totals(session)?;
+        self.left_out = session.left_out()?;
         sink.metadata(self.metadata.clone());
         let ended = sink.finish()?;
         self.summarise(&why, &ended);
@@ -391,8 +398,8 @@ impl<'a> Recording<'a> {
         if stderr().is_terminal() {
             eprintln!();
         }
-        let lost = self.lost();
-        let share = lost as f64 * 100.0 / (self.events + lost).max(1) as f64;
+        let (lost, left_out) = (self.lost() - self.left_out, self.left_out);
+        let share = |part: u64| part as f64 * 100.0 / (self.events + self.lost()).max(1) as f64;
         eprintln!(
             "ntrec: {} events in {:.1} s, {} in {} (stopped by {why})",
             self.events,
@@ -403,9 +410,13 @@ impl<'a> Recording<'a> {
         if let Some(reason) = &ended.cut_short {
             eprintln!("ntrec: stopped early: {reason}");
         }
+        if left_out > 0 {
+            eprintln!("ntrec: {left_out} events left out by --rate-limit ({:.1} %)", share(left_out));
+        }
         if lost > 0 {
             eprintln!(
-                "ntrec: {lost} events lost ({share:.1} %): the buffer was full; a larger --buffer-size or a filter helps"
+                "ntrec: {lost} events lost ({:.1} %): the buffer was full; a larger --buffer-size or a filter helps",
+                share(lost)
             );
         }
         eprintln!("ntrec: next, here or anywhere: ntana diag {}", self.args.output.display());

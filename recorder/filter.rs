@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 
 use crate::args;
 use crate::bpf::types;
+use crate::pcap;
 
 /// Values that one filter takes, as `FILTER_MAX` of `bpf/event.h`.
 const MOST: usize = 8;
@@ -258,6 +259,20 @@ impl args::Filter {
         Ok(f)
     }
 
+    /// The expression's program.
+    ///
+    /// # Errors
+    ///
+    /// When it does not compile, or is missing where it is needed.
+    pub fn program(&self) -> Result<Vec<types::sock_filter>> {
+        if self.inner && self.expression.is_empty() {
+            bail!(
+                "--inner says which packet the filter expression is about: write one, such as 'tcp port 443'"
+            );
+        }
+        pcap::compile(&self.expression)
+    }
+
     /// The protocols asked for, apart by layer.
     fn layers(&self) -> (Vec<u32>, Vec<u32>) {
         let mut found = (Vec::new(), Vec::new());
@@ -285,6 +300,8 @@ impl args::Filter {
             ("pid", join(&self.pid)),
             ("len", join(&self.len)),
             ("tcp-flags", self.tcp_flags.as_ref().map(ToString::to_string).unwrap_or_default()),
+            ("match", self.starts.join(",")),
+            (if self.inner { "inner expression" } else { "expression" }, self.expression.join(" ")),
         ];
         filters.into_iter().filter(|(_, value)| !value.is_empty()).collect()
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use anyhow::{Result, bail};
-use ntc::catalog::{self, Child, Extra, Take};
+use ntc::catalog::{self, Child, Extra, Relation, Take};
 use ntc::schema::kind;
 
 use crate::bpf::types::{self, function_flag, link as Way, netfilter as Verdict, role as Role};
@@ -88,6 +88,12 @@ impl Function {
             }
             Some(Child::Argument(_)) => Way::LINK_IF_TRUE,
         }
+    }
+
+    /// Whether it gives a packet another header, or copies it.
+    pub fn clones(&self) -> bool {
+        let link = self.entry.and_then(|e| e.link.as_ref());
+        link.is_some_and(|link| matches!(link.relation, Relation::Clone | Relation::Copy))
     }
 
     /// Which verdict of netfilter it gives.

@@ -21,6 +21,7 @@ mod kallsyms;
 mod kernel;
 mod linger;
 mod names;
+mod pcap;
 mod plan;
 mod privileges;
 mod probes;

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use anyhow::{Result, bail};
 use ntc::catalog;
 
-use crate::args::{Profile, Subject};
+use crate::args::{Filter, Profile, Subject};
+use crate::bpf::types::function_flag;
 use crate::bpf::{PROBES, types};
 use crate::btf::Btf;
 use crate::functions::{Function, Functions};
@@ -309,6 +310,16 @@ fn distance(a: &str, b: &str) -> usize {
     pairs(a).symmetric_difference(&pairs(b)).count()
 }
 
+/// The probes of this capture that a word of a flag names.
+fn named<'a>(flag: &str, word: &str, plan: &'a [Probe]) -> Result<Vec<&'a Probe>> {
+    let fitting = |probe: &&Probe| fits(word, probe.name()) || group_of(probe) == Some(word);
+    let found: Vec<&Probe> = plan.iter().filter(fitting).collect();
+    if found.is_empty() {
+        bail!("{flag}: '{word}' is not among the probes of this capture");
+    }
+    Ok(found)
+}
+
 /// The numbers of the probes that record stacks.
 pub fn stacks(subject: &Subject, plan: &[Probe]) -> Result<Vec<u16>> {
     if subject.stack.iter().any(|name| name == "none") {
@@ -316,11 +327,10 @@ pub fn stacks(subject: &Subject, plan: &[Probe]) -> Result<Vec<u16>> {
     }
     let mut numbers = Vec::new();
     for word in &subject.stack {
-        let named = |probe: &&Probe| fits(word, probe.name()) || group_of(probe) == Some(word.as_str());
-        let found: Vec<&Probe> = plan.iter().filter(named).collect();
-        if found.is_empty() && word != DEFAULT_STACK {
-            bail!("--stack: '{word}' is not among the probes of this capture");
+        if word == DEFAULT_STACK && plan.iter().all(|probe| probe.name() != word) {
+            continue;
         }
+        let found = named("--stack", word, plan)?;
         if let Some(other) = found.iter().find(|probe| !records_stacks(probe)) {
             bail!(
                 "--stack: {} has no stack that says more than its name; choose functions, or among {}",
@@ -331,6 +341,67 @@ pub fn stacks(subject: &Subject, plan: &[Probe]) -> Result<Vec<u16>> {
         numbers.extend(found.iter().filter(|probe| probe.is_hopeful()).map(|probe| probe.number));
     }
     Ok(numbers)
+}
+
+/// What the user says of how packets are followed.
+#[derive(Default)]
+pub struct Marks {
+    /// Probes at which a packet may begin to fit; nothing for all.
+    starts: Option<BTreeSet<u16>>,
+    /// Functions at which packets end.
+    ends: BTreeSet<u16>,
+    /// Clones are not followed.
+    no_clone: bool,
+}
+
+impl Marks {
+    /// Looks up what the flags name.
+    ///
+    /// # Errors
+    ///
+    /// When a word names no probe of this capture, or one that cannot do what it is to do.
+    pub fn make(filter: &Filter, plan: &[Probe]) -> Result<Self> {
+        let starts = numbers("--match", &filter.starts, plan)?;
+        let ends = numbers("--free", &filter.ends, plan)?;
+        let first = types::probe::PROBE_MAX.0 as u16;
+        if let Some(tracepoint) = plan.iter().find(|p| p.number < first && ends.contains(&p.number)) {
+            bail!("--free: {} is a tracepoint, which knows by itself what it ends", tracepoint.name());
+        }
+        let starts = (!filter.starts.is_empty()).then_some(starts);
+        Ok(Self { starts, ends, no_clone: filter.no_clone })
+    }
+
+    /// What the BPF programs must know of a probe.
+    pub fn configuration(&self, probe: &Probe) -> types::function {
+        const STARTS: u8 = function_flag::FUNCTION_STARTS.0 as u8;
+        let tracepoint = types::function { flags: STARTS, ..types::function::default() };
+        let mut found = probe.function().map_or(tracepoint, Function::configuration);
+        if self.starts.as_ref().is_some_and(|starts| !starts.contains(&probe.number)) {
+            found.flags &= !STARTS;
+        }
+        if self.ends.contains(&probe.number) {
+            found.flags |= function_flag::FUNCTION_ENDS.0 as u8;
+        }
+        if self.no_clone && probe.function().is_some_and(Function::clones) {
+            found.link = types::link::LINK_NONE.0 as u8;
+        }
+        found
+    }
+}
+
+/// The numbers of the probes that a flag names, of which the kernel must have some.
+fn numbers(flag: &str, words: &[String], plan: &[Probe]) -> Result<BTreeSet<u16>> {
+    let mut found = Vec::new();
+    for word in words {
+        found.extend(named(flag, word, plan)?);
+    }
+    let numbers: BTreeSet<u16> = found.iter().filter(|p| p.is_hopeful()).map(|p| p.number).collect();
+    match found.first().and_then(|probe| probe.outcome.as_ref()) {
+        Some(Err(why)) if numbers.is_empty() => {
+            bail!("{flag}: {} cannot be recorded: {why}", found[0].name())
+        }
+        _ => Ok(numbers),
+    }
 }
 
 /// The probe whose stacks are recorded unless something else is asked for.

@@ -19,6 +19,7 @@ mod root {
     mod filters;
     mod follow;
     mod hooks;
+    mod inner;
     mod loss;
     mod output;
     mod stops;

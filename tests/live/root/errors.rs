@@ -96,6 +96,15 @@ fn words_that_make_no_sense_are_refused() {
         (["--buffer-size", "64X"], ["64X", "K, M or G"]),
         (["--buffer-size", "2G"], ["--buffer-size", "1G"]),
         (["--max-size", "0"], ["0", "more than nothing"]),
+        (["--rate-limit", "0"], ["0", "--rate-limit"]),
+        (["--match", "nosuch"], ["--match", "nosuch"]),
+        (["--free", "kfree_skb"], ["--free", "tracepoint"]),
+        (["--btf", "/etc/passwd"], ["/etc/passwd", "neither BTF nor"]),
+        (["--btf", "/nosuch"], ["/nosuch", "No such file"]),
+        (["--inner", "--durable"], ["--inner", "expression"]),
+        (["tcp", "prt"], ["'prt' (word 2)", "syntax error"]),
+        (["vlan", "5"], ["'vlan' (word 1)", "no VLAN support"]),
+        (["arp", ""], ["'arp' (word 1)", "rejects all packets"]),
         (["--duration", "soon"], ["soon", "--duration"]),
     ] {
         // The trial's own duration would be the first one given.

@@ -278,6 +278,59 @@ fn tcp_flags_let_neither_udp_nor_other_segments_pass() {
 }
 
 #[test]
+fn expressions_let_only_their_packets_pass() {
+    let Some(_turn) = beside_others() else { return };
+    run(&[
+        case("tcp port 8001", "tcp4 tcp6"),
+        case("udp and host 10.77.1.2", "small4 big4 closed4"),
+        case("ip6 and udp port 7002", "big6"),
+        case("icmp", "ping4 unreach4"),
+        case("portrange 7001-7002 and src net 10.77.1.0/24", "small4 big4"),
+        case("not ip and not ip6", "arp"),
+        case("tcp port 7001 or udp port 8001", ""),
+        each("tcp[tcpflags] & tcp-syn != 0", "tcp4 refused4", |r| r.tcp_flags.contains('S')),
+        // What a router has sent on.
+        case("ip[8] == 63", ROUTED4),
+        case("ip[8] < 5", ""),
+        // From the network header on, wherever the packet is.
+        case("len = 1028", "big4"),
+        case("len = 1048", "big6"),
+        case("len = 1042 or len = 1062", ""),
+        // Arithmetic that needs memory: an IPv4 header without options, and a TTL or a service.
+        case("udp and (ip[0] & 0xf) * 4 + ip[1] + ip[8] = 84", "small4 big4 closed4 local4"),
+    ]);
+}
+
+#[test]
+fn expressions_and_flags_must_both_fit() {
+    let Some(_turn) = beside_others() else { return };
+    run(&[
+        case("--proto udp port 7001", "small4 small6 local4 local6"),
+        case("--proto tcp port 7001", ""),
+        case("--addr 10.77.2.0/24 udp port 7001", "small4"),
+        case("--inner udp port 7001", ""),
+    ]);
+}
+
+#[test]
+fn packets_begin_to_fit_only_where_they_may() {
+    let Some(_turn) = beside_others() else { return };
+    let net = Net::new().unwrap();
+    let hosts = [&net.client, &net.router, &net.server];
+    let recorder = Recorder::start(&only_with(&hosts, &["--match", "netif_receive_skb", "udp port 7001"]));
+    mix(&net);
+    let rows = recorder.stop().rows();
+    let found = classes(&rows);
+    assert_eq!(found.keys().map(String::as_str).collect::<BTreeSet<_>>(), set("small4 small6 local4 local6"));
+    let mut seen = BTreeSet::new();
+    let first = |row: &&Row| row.skb.is_some_and(|skb| seen.insert(skb));
+    let early = rows.iter().filter(first).find(|row| &*row.probe != "netif_receive_skb");
+    assert!(early.is_none(), "{early:?}");
+    // And are followed from there on.
+    assert!(rows.iter().any(|row| &*row.probe == "net_dev_queue" && &*row.dev == "right"));
+}
+
+#[test]
 fn devices_let_only_packets_pass_that_were_on_them() {
     let Some(_turn) = beside_others() else { return };
     run(&[Case { args: "--dev lo", must: "local4 local6", may: "neigh", each: |_| true }]);

@@ -1,7 +1,7 @@
 //! Losses: each is counted where it happened, and stands in the file.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lab::Net;
 use lab::traffic;
@@ -62,6 +62,36 @@ fn every_loss_is_counted_and_stands_in_the_file() {
         assert!(seqs.last().unwrap() < &counted);
         assert_eq!(seqs.len() as u64 + lost, counted, "CPU {cpu}");
     }
+}
+
+#[test]
+fn events_beyond_the_rate_limit_are_counted_as_lost() {
+    let Some(_turn) = undisturbed() else { return };
+    let host = Net::alone().unwrap();
+    let begun = Instant::now();
+    let recorder = Recorder::start(&only_with(&[&host], &["--rate-limit", "200"]));
+    let (recording, sent) = flooded(&host, || {
+        std::thread::sleep(Duration::from_millis(1500));
+        recorder.stop()
+    });
+    let elapsed = begun.elapsed().as_secs_f64();
+    assert!(sent > 1000, "{sent} datagrams are no flood");
+    let capture = recording.open();
+    check_balance(&capture);
+    let totals = &capture.metadata().totals;
+    let sum = |of: fn(&ntc::Count) -> u64| totals.counts.iter().map(of).sum::<u64>();
+    let (recorded, lost) = (sum(|count| count.recorded), sum(|count| count.lost));
+    let cpus = totals.counts.iter().filter_map(|count| count.cpu).max().unwrap() + 1;
+    // A tenth of a second's events may come at once.
+    let most = f64::from(cpus) * 200.0 * (elapsed + 0.2);
+    assert!(recorded > 100 && (recorded as f64) < most, "{recorded} events in {elapsed} s");
+    assert!(lost > 1000);
+    assert!(
+        recording.stderr.contains(&format!("{lost} events left out by --rate-limit")),
+        "{}",
+        recording.stderr
+    );
+    assert!(!recording.stderr.contains("buffer was full"), "{}", recording.stderr);
 }
 
 #[test]
