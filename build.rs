@@ -16,6 +16,7 @@ const SOURCES: [&str; 8] = [
     "bpf/function.bpf.h",
 ];
 
+#[allow(clippy::panic, reason = "a build that cannot go on has failed")]
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("ntrec.skel.rs");
     let arch = match env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets it").as_str() {
@@ -23,9 +24,12 @@ fn main() {
         "aarch64" => "-D__TARGET_ARCH_arm64",
         other => panic!("bpf/compat.bpf.h does not know the registers of {other}: add them there"),
     };
+    // The object names its sources: not where they were on the machine that built it.
+    let folder = env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
+    let names = format!("-ffile-prefix-map={folder}=.");
     SkeletonBuilder::new()
         .source(SOURCES[0])
-        .clang_args(["-Wall", "-Wno-unused-function", "-mcpu=v3", arch])
+        .clang_args(["-Wall", "-Wno-unused-function", "-mcpu=v3", &names, arch])
         .build_and_generate(&out)
         .expect("bpf/ntrec.bpf.c compiles; it needs clang: apt-get install clang");
     for source in SOURCES {
