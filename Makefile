@@ -1,4 +1,4 @@
-.PHONY: setup demo test test-vm lint bench fixtures
+.PHONY: setup demo test test-vm lint bench fixtures dist
 
 setup:
 	@scripts/setup
@@ -20,3 +20,6 @@ bench:
 
 fixtures:
 	@scripts/fixtures
+
+dist:
+	@scripts/dist

@@ -17,6 +17,7 @@ const SOURCES: [&str; 9] = [
     "bpf/function.bpf.h",
 ];
 
+#[allow(clippy::panic, reason = "a build that cannot go on has failed")]
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("ntrec.skel.rs");
     let arch = match env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets it").as_str() {
@@ -24,9 +25,12 @@ fn main() {
         // For others bpf/compat.bpf.h says what is missing.
         _ => "-D__TARGET_ARCH_x86",
     };
+    // The object names its sources: not where they were on the machine that built it.
+    let folder = env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
+    let names = format!("-ffile-prefix-map={folder}=.");
     SkeletonBuilder::new()
         .source(SOURCES[0])
-        .clang_args(["-Wall", "-Wno-unused-function", "-mcpu=v3", arch])
+        .clang_args(["-Wall", "-Wno-unused-function", "-mcpu=v3", &names, arch])
         .build_and_generate(&out)
         .expect("bpf/ntrec.bpf.c compiles; it needs clang: apt-get install clang");
     for source in SOURCES {

@@ -11,6 +11,7 @@ use crate::filter::{DeviceName, Flags, NetNs, Prefix, Protocol, Range};
 /// Examples that stand before the flags in `--help`.
 const EXAMPLES: &str = "\
 EXAMPLES:
+  ntrec check                                         what can be recorded here
   ntrec capture -o host1.ntc                          everything, until Ctrl-C
   ntrec capture -o host1.ntc --duration 30s           for half a minute
   ntrec capture -o host1.ntc --addr 10.0.0.0/8 --port 443
@@ -18,6 +19,19 @@ EXAMPLES:
   ntrec capture -o host1.ntc 'tcp port 443 and host 10.0.0.1'
 
 Then, anywhere: ntana diag host1.ntc";
+
+/// Examples of `ntrec check`.
+const CHECK_EXAMPLES: &str = "\
+EXAMPLES:
+  ntrec check                       before the first recording on a machine
+  ntrec check --format json         the same for scripts; status 2: nothing can be recorded";
+
+/// Examples of `ntrec probes`.
+const PROBES_EXAMPLES: &str = "\
+EXAMPLES:
+  ntrec probes                      everything, by group
+  ntrec probes netfilter ip_rcv     a group and a function
+  ntrec probes 'tcp_*'              all functions with such names that take a packet or a socket";
 
 /// Records what the kernel does with each packet.
 #[derive(Debug, Parser)]
@@ -34,6 +48,40 @@ pub enum Command {
     /// Record into a capture file until stopped
     #[command(before_long_help = EXAMPLES)]
     Capture(Box<Capture>),
+    /// Say what this machine offers to a recording, and what each missing thing costs
+    #[command(before_long_help = CHECK_EXAMPLES)]
+    Check(Check),
+    /// List what can be recorded here, how it would be probed, or why it cannot be
+    #[command(before_long_help = PROBES_EXAMPLES)]
+    Probes(Probes),
+}
+
+/// `ntrec check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Output as text or JSON
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
+}
+
+/// `ntrec probes`.
+#[derive(Debug, Args)]
+pub struct Probes {
+    /// Only these: probes, groups, functions or patterns, as for `ntrec capture --probe` [default: all]
+    #[arg(value_name = "PROBE")]
+    pub words: Vec<String>,
+    /// Output as text or JSON
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// `ntrec capture`.

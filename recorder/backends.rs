@@ -45,7 +45,14 @@ pub struct Offers {
     pub has_fetch: bool,
     /// Whether a probe can be told apart by a number given at attachment (5.15).
     pub has_cookie: bool,
+    /// Whether the memory of maps is charged to the cgroup (5.11), not to `RLIMIT_MEMLOCK`.
+    pub charges_cgroup: bool,
 }
+
+/// The helper `bpf_get_attach_cookie`.
+const GET_ATTACH_COOKIE: i32 = 174;
+/// The helper `bpf_ktime_get_coarse_ns`, which is as old as the charging of cgroups.
+const KTIME_GET_COARSE_NS: i32 = 160;
 
 impl Offers {
     /// Finds out.
@@ -58,7 +65,8 @@ impl Offers {
         Self {
             backends: Backend::ALL.map(|b| (b, tried(b).map_err(|e| format!("{e:#}")))).to_vec(),
             has_fetch: has_fetch(),
-            has_cookie: has_cookie(),
+            has_cookie: has_helper(libbpf_sys::BPF_PROG_TYPE_KPROBE, GET_ATTACH_COOKIE),
+            charges_cgroup: has_helper(libbpf_sys::BPF_PROG_TYPE_SOCKET_FILTER, KTIME_GET_COARSE_NS),
         }
     }
 
@@ -142,7 +150,18 @@ pub fn attach_trampoline(program: &OwnedFd) -> Result<OwnedFd> {
 /// Whether trampolines work: on a function that is there for such trials.
 fn try_fentry(function: Option<u32>) -> Result<()> {
     let Some(btf_id) = function else { bail!("BTF does not describe bpf_fentry_test1") };
-    let how = Loading { attach_type: libbpf_sys::BPF_TRACE_FENTRY, btf_id, btf_fd: 0 };
+    try_typed(libbpf_sys::BPF_TRACE_FENTRY, btf_id)
+}
+
+/// Whether tracepoints can be attached to by what BTF says of them, tried on the one of this type id.
+pub fn try_tracepoint(typedef: Option<u32>) -> Result<()> {
+    let Some(btf_id) = typedef else { bail!("BTF does not describe the tracepoint") };
+    try_typed(libbpf_sys::BPF_TRACE_RAW_TP, btf_id)
+}
+
+/// Whether a program of the kind that knows its arguments' types can be loaded and attached.
+fn try_typed(attach_type: bpf_attach_type, btf_id: u32) -> Result<()> {
+    let how = Loading { attach_type, btf_id, btf_fd: 0 };
     let program = load(libbpf_sys::BPF_PROG_TYPE_TRACING, "ntrec_trial", &nothing(), &how);
     let program = program.context("the kernel refuses such programs")?;
     attach_trampoline(&program).map(drop).context("the kernel cannot attach them")
@@ -197,11 +216,10 @@ fn has_fetch() -> bool {
     load(libbpf_sys::BPF_PROG_TYPE_KPROBE, "ntrec_trial", &program, &Loading::default()).is_ok()
 }
 
-/// Whether a kprobe's program may ask for its cookie.
-fn has_cookie() -> bool {
-    const GET_ATTACH_COOKIE: i32 = 174;
-    let program = [insn(0x85, 0, 0, 0, GET_ATTACH_COOKIE), insn(0xb7, 0, 0, 0, 0), insn(0x95, 0, 0, 0, 0)];
-    load(libbpf_sys::BPF_PROG_TYPE_KPROBE, "ntrec_trial", &program, &Loading::default()).is_ok()
+/// Whether a program may call a helper, which takes nothing or the context.
+fn has_helper(kind: bpf_prog_type, number: i32) -> bool {
+    let program = [insn(0x85, 0, 0, 0, number), insn(0xb7, 0, 0, 0, 0), insn(0x95, 0, 0, 0, 0)];
+    load(kind, "ntrec_trial", &program, &Loading::default()).is_ok()
 }
 
 /// The descriptor of a module's BTF.

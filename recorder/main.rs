@@ -1,40 +1,9 @@
-//! `ntrec`: kernel event -> ring buffer -> columns -> file.
-//!
-//! What is recorded: [`plan`] chooses probes, [`functions`] finds functions on this kernel, [`backends`] the ways to
-//! probe them, [`attach`] loads and attaches.
-//!
-//! The way of the data: `bpf/` records, [`drain`] reads the ring buffer in time order, [`wire`] takes records apart, [`table`] makes rows of them, [`sink`] writes.
-
-mod args;
-mod attach;
-mod backends;
-mod bpf;
-mod btf;
-mod capture;
-mod clock;
-mod decode;
-mod drain;
-mod filter;
-mod functions;
-mod host;
-mod kallsyms;
-mod kernel;
-mod linger;
-mod names;
-mod pcap;
-mod plan;
-mod privileges;
-mod probes;
-mod sink;
-mod symbols;
-mod table;
-mod wire;
+//! `ntrec`: records what the kernel does with each packet.
 
 use std::process::ExitCode;
 
 use clap::Parser;
-
-use crate::args::{Cli, Command};
+use ntrec::args::Cli;
 
 /// Keeps freed memory for the next batch: glibc would give it back to the kernel and have it cleared again,
 /// page by page, which was a quarter of the recorder's time.
@@ -49,11 +18,7 @@ fn keep_memory() {
 
 fn main() -> ExitCode {
     keep_memory();
-    let cli = Cli::parse();
-    let result = match &cli.command {
-        Command::Capture(args) => capture::run(args),
-    };
-    match result {
+    match ntrec::run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ntrec: {error:#}");

@@ -296,7 +296,7 @@ fn nearest(word: &str, functions: Option<&Functions>) -> Vec<String> {
     let known = known.chain(catalog::groups().iter().map(|group| group.name));
     let mut names: BTreeSet<&str> = known.collect();
     if let Some(functions) = functions {
-        names.extend(functions.names());
+        names.extend(functions.names().filter(|name| !name.is_empty()));
     }
     let mut names: Vec<&str> = names.into_iter().collect();
     names.sort_by_cached_key(|name| distance(name, word));

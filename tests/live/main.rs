@@ -1,15 +1,16 @@
 //! The recorder as a whole program on the live kernel: real traffic between namespaces, real captures.
 //!
-//! Tests need root and BPF, so their paths contain `root`; elsewhere they say why they were skipped. With
+//! Most tests need root and BPF, so their paths contain `root`; elsewhere they say why they were skipped. With
 //! `CI=true` a skip is a failure.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod anywhere;
 mod recorder;
 mod rows;
 mod support;
 
-/// Everything here needs root and a kernel with BPF.
+/// What needs root and a kernel with BPF.
 mod root {
     mod context;
     mod crash;
@@ -21,6 +22,7 @@ mod root {
     mod hooks;
     mod inner;
     mod loss;
+    mod offers;
     mod output;
     mod stops;
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use lab::Net;
-use lab::scenario::SCENARIOS;
+use lab::scenario::{Ring, SCENARIOS};
 use serde_json::Value;
 
 use crate::recorder::{NTREC, Recording, only, record};
@@ -74,7 +74,8 @@ fn fault((name, causes): (&str, &[&str])) -> Option<String> {
 #[test]
 fn each_scenario_is_diagnosed_with_its_own_cause_only() {
     let Some(_turn) = beside_others() else { return };
-    assert!(CAUSES.iter().map(|(name, _)| *name).eq(SCENARIOS.iter().map(|scenario| scenario.name)));
+    let live = SCENARIOS.iter().filter(|scenario| scenario.ring == Ring::Live);
+    assert!(CAUSES.iter().map(|(name, _)| *name).eq(live.map(|scenario| scenario.name)));
     let faults: Vec<String> = thread::scope(|scope| {
         let play_share = |share: usize| {
             let mine = CAUSES.iter().skip(share).step_by(AT_ONCE);

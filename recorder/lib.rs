@@ -1,0 +1,54 @@
+//! `ntrec`: kernel event -> ring buffer -> columns -> file.
+//!
+//! What is recorded: [`plan`] chooses probes, [`functions`] finds functions on this kernel, [`backends`] the ways to
+//! probe them, [`attach`] loads and attaches.
+//!
+//! The way of the data: `bpf/` records, [`drain`] reads the ring buffer in time order, [`wire`] takes records apart,
+//! [`table`] makes rows of them, [`sink`] writes.
+//!
+//! Before a recording: [`node`] finds out what this machine offers, [`check`] says what is missing, [`list`] what can
+//! be recorded.
+
+pub mod args;
+mod attach;
+mod backends;
+mod bpf;
+mod btf;
+mod capture;
+mod check;
+mod clock;
+mod decode;
+mod drain;
+mod filter;
+mod functions;
+mod host;
+mod kallsyms;
+mod kernel;
+mod linger;
+mod list;
+mod names;
+mod node;
+mod output;
+mod pcap;
+mod plan;
+mod privileges;
+mod probes;
+mod sink;
+mod symbols;
+mod table;
+mod wire;
+
+use crate::args::{Cli, Command};
+
+/// Does what the command line says.
+///
+/// # Errors
+///
+/// One sentence: what, where, what next.
+pub fn run(cli: &Cli) -> anyhow::Result<()> {
+    match &cli.command {
+        Command::Capture(args) => capture::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Probes(args) => list::run(args),
+    }
+}

@@ -1,0 +1,77 @@
+//! What `ntrec check` and `ntrec probes` promise, a recording keeps.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use crate::anywhere::{json, ntrec};
+use crate::recorder::{NTREC, record};
+use crate::support::beside_others;
+
+#[test]
+fn probes_are_recorded_as_they_are_listed() {
+    let Some(_turn) = beside_others() else { return };
+    let listed = json(&ntrec(&["probes", "--format", "json"]));
+    let listed: BTreeMap<&str, bool> = listed["probes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|probe| (probe["name"].as_str().unwrap(), probe["backend"].is_string()))
+        .collect();
+    let arguments: [&str; 0] = [];
+    for probe in record(&arguments, || ()).metadata().probes {
+        assert_eq!(listed.get(probe.name.as_str()), Some(&probe.error.is_none()), "{probe:?}");
+    }
+}
+
+#[test]
+fn check_agrees_with_a_recording() {
+    let Some(_turn) = beside_others() else { return };
+    let report = json(&ntrec(&["check", "--format", "json"]));
+    assert_ne!(report["records"], "nothing", "{report}");
+    let arguments: [&str; 0] = [];
+    let probes = record(&arguments, || ()).metadata().probes;
+    let functions = probes.iter().any(|p| p.error.is_none() && p.backend != "tp_btf");
+    assert_eq!(report["records"] == "functions", functions, "{report}");
+}
+
+#[test]
+fn without_privileges_the_list_is_there_and_check_says_what_is_missing() {
+    let Some(_turn) = beside_others() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    // The build's directory need not be readable by everybody.
+    let copy = dir.path().join("ntrec");
+    fs::copy(NTREC, &copy).unwrap();
+    for path in [dir.path(), &copy] {
+        fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    }
+    let as_nobody = |args: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&copy).args(args);
+        command.output().unwrap()
+    };
+    let list = as_nobody(&["probes", "--format", "json"]);
+    let said = String::from_utf8_lossy(&list.stderr).into_owned();
+    assert!(list.status.success() && said.contains("CAP_BPF") && said.lines().count() == 1, "{said}");
+    let listed = json(&list);
+    assert_eq!(listed["tried"], false);
+    assert!(
+        listed["probes"].as_array().unwrap().iter().any(|p| p["backend"].is_null() && p["reason"].is_null())
+    );
+    let check = as_nobody(&["check"]);
+    let said = String::from_utf8_lossy(&check.stderr).into_owned();
+    assert_eq!(check.status.code(), Some(2), "{said}");
+    assert!(said.contains("CAP_BPF") && said.contains("root") && said.lines().count() == 1, "{said}");
+}
+
+#[test]
+fn a_kernel_without_types_records_nothing() {
+    let Some(_turn) = beside_others() else { return };
+    let script = format!("mount -t tmpfs none /sys/kernel/btf; exec {NTREC} check --format json");
+    let output = Command::new("unshare").args(["--mount", "sh", "-e", "-c", &script]).output().unwrap();
+    let report = json(&output);
+    assert_eq!(report["records"], "nothing", "{report}");
+    assert_eq!(output.status.code(), Some(2), "{report}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("CONFIG_DEBUG_INFO_BTF"));
+}
