@@ -52,6 +52,7 @@ impl Node {
             probe: words.to_vec(),
             no_probe: Vec::new(),
             backend: None,
+            btf: None,
             stack: Vec::new(),
         };
         let btf = self.btf.as_ref().map_err(|why| anyhow::Error::msg(why.clone()))?;
