@@ -287,10 +287,14 @@ impl<'a> Groups<'a> {
         self.groups.entry(place).or_insert_with(|| Group::new(Rc::clone(&seen.meaning))).add(seen);
     }
 
-    /// Takes away what healthy traffic has, too.
-    pub fn drop_healthy(&mut self) {
+    /// Takes away what healthy traffic has, too. What TCP sent again arrives twice: `resent` says how often for a flow.
+    pub fn drop_healthy(&mut self, resent: impl Fn(&Flow) -> u64) {
         let knowledge = self.knowledge;
-        self.groups.retain(|(cause, _), group| group.packets() >= knowledge.grouping(cause.text()).least);
+        self.groups.retain(|(cause, _), group| {
+            let least = knowledge.grouping(cause.text()).least;
+            let twice: u64 = if least > 1 { group.flows().map(&resent).sum() } else { 0 };
+            group.packets().saturating_sub(twice) >= least
+        });
     }
 
     /// The group at a place.

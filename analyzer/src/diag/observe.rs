@@ -283,7 +283,9 @@ impl<'a> Observer<'a> {
     pub fn findings(mut self, losses: &Losses) -> Vec<Finding> {
         self.still_connecting();
         self.join_neighbours();
-        self.groups.drop_healthy();
+        let pending = &self.pending;
+        let resent = |flow: &Flow| pending.get(&("retransmission", *flow, Sym::NONE)).map_or(0, |p| p.count);
+        self.groups.drop_healthy(resent);
         self.explain_pending();
         self.groups.findings(|first, last| losses.overlap(first, last))
     }
