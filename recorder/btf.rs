@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use libbpf_rs::libbpf_sys::{self, btf, btf_enum, btf_param, btf_type};
 
 /// Kinds of types: `BTF_KIND_*`, include/uapi/linux/btf.h.
-#[expect(clippy::missing_docs_in_private_items, reason = "the kernel's names say it")]
+#[allow(clippy::missing_docs_in_private_items, reason = "the kernel's names say it")]
 mod kind {
     pub const INT: u32 = 1;
     pub const PTR: u32 = 2;

@@ -9,6 +9,8 @@
 //! Before a recording: [`node`] finds out what this machine offers, [`check`] says what is missing, [`list`] what can
 //! be recorded.
 
+#![allow(rustdoc::private_intra_doc_links, reason = "the way through the program, for its readers")]
+
 pub mod args;
 mod attach;
 mod backends;
