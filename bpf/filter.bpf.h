@@ -209,7 +209,7 @@ static __always_inline bool match_pid(const void *ctx)
 	       has_number(&filter.pid, bpf_get_current_pid_tgid() >> 32);
 }
 
-static __noinline bool match_packet(const struct packet *p)
+static __always_inline bool match_packet(const struct packet *p)
 {
 	struct flow f = {.l4 = NO_L4};
 
@@ -304,8 +304,8 @@ static __always_inline bool match_direction(const struct flow *f)
 }
 
 /* A socket has no device, length or flags: only its followed packets pass those filters. */
-static __noinline bool match_socket(const void *ctx, const struct sock_common *c, __u32 protocol,
-				    __u32 netns, enum access how)
+static __always_inline bool match_socket(const void *ctx, const struct sock_common *c,
+					 __u32 protocol, __u32 netns, enum access how)
 {
 	bool six = get16(&c->skc_family, how) == AF_INET6;
 	struct flow f = {.l4 = protocol, .has_addresses = true};

@@ -191,8 +191,11 @@ static __always_inline __u32 jump(const struct sock_filter *i, __u32 a, __u32 op
 	}
 }
 
-/* A function of its own: programs have several places that filter. */
-static __noinline bool run_pcap(const struct bytes *b)
+/*
+ * Inlined at each place that filters: until 6.4 a fault in a typed load of a
+ * program with functions of its own takes the kernel down (search_extable).
+ */
+static __always_inline bool run_pcap(const struct bytes *b)
 {
 	__u32 memory[MEMWORDS] = {}, at = 0, value;
 	struct machine m = {};
