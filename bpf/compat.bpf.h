@@ -89,14 +89,6 @@ static __always_inline bool is_ksoftirqd(const struct task_struct *task, enum ac
 }
 
 /* Until 5.15 the registers' place at the end of the task's stack has to be calculated. */
-static __always_inline const struct pt_regs *user_registers(struct task_struct *task,
-							    const char *stack)
-{
-	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
-		return (void *)bpf_task_pt_regs(task);
-	return (void *)(stack + THREAD_SIZE - bpf_core_type_size(struct pt_regs));
-}
-
 static __always_inline bool interrupted_user_space(struct task_struct *task, const char *stack,
 						   enum access how)
 {
@@ -105,7 +97,11 @@ static __always_inline bool interrupted_user_space(struct task_struct *task, con
 
 	if (get32(&task->flags, how) & PF_KTHREAD || !bpf_core_field_exists(regs->orig_ax))
 		return false;
-	regs = user_registers(task, stack);
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs)) {
+		regs = (void *)bpf_task_pt_regs(task);
+		return regs->orig_ax == -1ULL;
+	}
+	regs = (void *)(stack + THREAD_SIZE - bpf_core_type_size(struct pt_regs));
 	bpf_probe_read_kernel(&orig_ax, sizeof(orig_ax), &regs->orig_ax);
 	return orig_ax == -1ULL;
 }

@@ -11,7 +11,7 @@ use arrow_array::RecordBatch;
 use crate::checkpoint::Kind;
 use crate::disk;
 use crate::error::Error;
-use crate::group::Group;
+use crate::group::{Group, LEVEL};
 use crate::log::{Encoded, Log};
 use crate::metadata::Metadata;
 
@@ -97,7 +97,7 @@ impl Journal {
         };
         self.waiting.iter().for_each(|(_, batch)| group.append(batch));
         let span = group.span();
-        let (bytes, chunks) = group.finish().map_err(|e| log.failed("compressing", e))?;
+        let (bytes, chunks) = group.finish(LEVEL).map_err(|e| log.failed("compressing", e))?;
         log.put(&mut Encoded { bytes, chunks, span, first_row }, metadata)?;
         self.waiting.clear();
         self.since = None;

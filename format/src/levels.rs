@@ -4,11 +4,11 @@ use arrow_buffer::{BooleanBufferBuilder, NullBuffer};
 
 use crate::bits;
 
-/// Rows that are compared at once.
-const WORD: usize = 64;
-/// From how many equal words on a run takes less room than the packed bits: its head, its value, and the head
-/// of the packed bits after it.
-const WORTH: usize = 2;
+/// Rows of a byte.
+const BYTE: usize = 8;
+/// From how many equal bytes on a run takes less room than the packed bits: its head of one byte or two, its value,
+/// and the head of the packed bits after it.
+const WORTH: usize = 5;
 
 /// Definition levels that are being collected.
 #[derive(Debug)]
@@ -36,36 +36,34 @@ impl Levels {
         while left > 0 {
             let same = repeats(bytes);
             if same >= WORTH {
-                let rows = left.min(same * WORD);
+                let rows = left.min(same * BYTE);
                 bits::put_varint(out, (rows as u64) * 2);
                 out.push(bytes[0] & 1);
-                bytes = &bytes[same * WORD / 8..];
+                bytes = &bytes[same..];
                 left -= rows;
             } else {
                 let packed = mixed(bytes);
                 bits::put_varint(out, (packed as u64) * 2 + 1);
                 out.extend_from_slice(&bytes[..packed]);
                 bytes = &bytes[packed..];
-                left = left.saturating_sub(packed * 8);
+                left = left.saturating_sub(packed * BYTE);
             }
         }
         self.0.truncate(0);
     }
 }
 
-/// How many words at the beginning are all zeros, or all ones.
+/// How many bytes at the beginning are all zeros, or all ones.
 fn repeats(bytes: &[u8]) -> usize {
-    let words = bytes.as_chunks::<8>().0;
-    let first = words.first().map_or(1, |word| u64::from_le_bytes(*word));
-    if first != 0 && first != u64::MAX {
-        return 0;
+    match bytes.first() {
+        Some(first @ (0 | 0xff)) => bytes.iter().take_while(|byte| *byte == first).count(),
+        _ => 0,
     }
-    words.iter().take_while(|word| u64::from_le_bytes(**word) == first).count()
 }
 
-/// How many bytes stand before the next words that are worth a run.
+/// How many bytes stand before the next ones that are worth a run.
 fn mixed(bytes: &[u8]) -> usize {
-    (0..bytes.len()).step_by(8).find(|at| repeats(&bytes[*at..]) >= WORTH).unwrap_or(bytes.len())
+    (0..bytes.len()).find(|at| repeats(&bytes[*at..]) >= WORTH).unwrap_or(bytes.len())
 }
 
 #[cfg(test)]

@@ -279,7 +279,8 @@ impl Writer {
         if span.rows == 0 {
             return Ok(());
         }
-        let (bytes, chunks) = self.group.finish().map_err(|e| self.main.failed("compressing", e))?;
+        let level = if self.fast { group::LEVEL } else { group::CALM_LEVEL };
+        let (bytes, chunks) = self.group.finish(level).map_err(|e| self.main.failed("compressing", e))?;
         self.fast = span.rows as usize >= self.group_rows() && self.age() < self.options.journal_age / 2;
         self.unsynced = self.unsynced.or(self.begun.take());
         self.unwritten = Some(Encoded { bytes, chunks, span, first_row });
