@@ -175,6 +175,9 @@ impl Chosen {
             plan.extend(self.functions.into_iter().map(of_function));
             drop_doubles(&mut plan);
         }
+        if plan.is_empty() && functions.is_none() && !self.entries.is_empty() {
+            bail!("only functions are asked for, and this kernel's cannot be probed: `ntrec check` says why");
+        }
         if plan.is_empty() {
             bail!("no probe is left to record: --no-probe leaves out all that --probe names");
         }
