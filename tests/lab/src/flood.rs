@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 
 use crate::host::{Host, together};
+use crate::traffic::{any, is_timeout, server};
 
 /// The receiver's socket buffer; a flood should lose packets to the machine, not to this.
 const BUFFER: usize = 64 << 20;
@@ -59,8 +60,7 @@ impl FloodResult {
 /// Floods host `to` from host `from`; for loopback both are the same.
 pub fn udp_flood(from: &Host, to: &Host, flood: &Flood) -> Result<FloodResult> {
     let at = flood.at;
-    let receiver =
-        to.run(|| UdpSocket::bind(at).with_context(|| format!("bind UDP {at} in {}", to.name())))?;
+    let receiver = server(to, at, UdpSocket::bind)?;
     set_socket_recv_buffer_size_force(&receiver, BUFFER)?;
     receiver.set_read_timeout(Some(Duration::from_millis(100)))?;
     let done = AtomicBool::new(false);
@@ -75,7 +75,7 @@ pub fn udp_flood(from: &Host, to: &Host, flood: &Flood) -> Result<FloodResult> {
 
 /// Sends until the limit or the stop flag; returns how many, and how long it took.
 fn send(flood: &Flood) -> Result<(u64, Duration)> {
-    let socket = UdpSocket::bind(crate::traffic::any(flood.at))?;
+    let socket = UdpSocket::bind(any(flood.at))?;
     socket.connect(flood.at).with_context(|| format!("connect UDP to {}; is there a route?", flood.at))?;
     let data = vec![b'f'; flood.size];
     let begin = Instant::now();
@@ -104,10 +104,10 @@ fn receive(socket: &UdpSocket, size: usize, done: &AtomicBool) -> Result<u64> {
     loop {
         match socket.recv(&mut buffer) {
             Ok(_) => received += 1,
-            Err(error) if crate::traffic::is_timeout(&error) && done.load(Ordering::Acquire) => {
+            Err(error) if is_timeout(&error) && done.load(Ordering::Acquire) => {
                 return Ok(received);
             }
-            Err(error) if crate::traffic::is_timeout(&error) => {}
+            Err(error) if is_timeout(&error) => {}
             Err(error) => return Err(error).context("receive the flood"),
         }
     }

@@ -8,7 +8,8 @@ mod faults;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -155,8 +156,7 @@ fn exchange(
     (request, answer): (usize, usize),
 ) -> Result<Answered> {
     let own = here(at);
-    let server =
-        to.run(|| UdpSocket::bind(own).with_context(|| format!("bind UDP {own} in {}", to.name())))?;
+    let server = server(to, own, UdpSocket::bind)?;
     server.set_read_timeout(Some(Duration::from_millis(100)))?;
     let done = AtomicBool::new(false);
     let serve = || serve_udp(&server, (request, answer), &done);
@@ -231,6 +231,28 @@ fn here(at: SocketAddr) -> SocketAddr {
     SocketAddr::new(any(at).ip(), at.port())
 }
 
+/// A server's socket in host `to`.
+///
+/// A port that was closed a moment ago can still be taken: a program that another thread starts has a copy of
+/// every socket from its fork to its exec. So this waits for the port, at most [`TIMEOUT`].
+pub(crate) fn server<T: Send>(
+    to: &Host,
+    at: SocketAddr,
+    mut bind: impl FnMut(SocketAddr) -> std::io::Result<T> + Send,
+) -> Result<T> {
+    let until = Instant::now() + TIMEOUT;
+    to.run(|| {
+        loop {
+            match bind(at) {
+                Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < until => {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                bound => return bound.with_context(|| format!("bind {at} in {}", to.name())),
+            }
+        }
+    })
+}
+
 /// A UDP socket of the calling thread's host, connected to `at`, so that ICMP errors come back to it.
 fn udp_client(at: SocketAddr) -> Result<UdpSocket> {
     let socket = UdpSocket::bind(any(at))?;
@@ -242,8 +264,7 @@ fn udp_client(at: SocketAddr) -> Result<UdpSocket> {
 /// A listening socket in host `to` whose accept has a timeout.
 fn tcp_listener(to: &Host, at: SocketAddr) -> Result<TcpListener> {
     let own = here(at);
-    let listener =
-        to.run(|| TcpListener::bind(own).with_context(|| format!("bind TCP {own} in {}", to.name())))?;
+    let listener = server(to, own, TcpListener::bind)?;
     set_socket_timeout(&listener, Timeout::Recv, Some(TIMEOUT))?;
     Ok(listener)
 }
@@ -321,6 +342,19 @@ mod root {
         let host = Net::alone().unwrap();
         all_is_well(&host, &host, host.v4());
         all_is_well(&host, &host, host.v6());
+    }
+
+    #[test]
+    fn a_server_waits_for_a_port_that_is_being_closed() {
+        let host = Net::alone().unwrap();
+        let at = host.at(7000);
+        let mut former = Some(server(&host, at, TcpListener::bind).unwrap());
+        let next = server(&host, at, |at| {
+            let next = TcpListener::bind(at);
+            former = None;
+            next
+        });
+        next.unwrap();
     }
 
     #[test]

@@ -11,7 +11,7 @@ use rustix::net::sockopt::{
 };
 use rustix::net::{AddressFamily, SocketType, bind, listen, socket};
 
-use super::{TIMEOUT, accept, any, is_timeout, send_all, udp_client, udp_send};
+use super::{TIMEOUT, accept, any, is_timeout, send_all, server, udp_client, udp_send};
 use crate::host::Host;
 use crate::net::Net;
 
@@ -103,8 +103,7 @@ pub fn udp_closed_port(from: &Host, at: SocketAddr, count: u32) -> Result<Refuse
 
 /// Sends `count` datagrams to a receiver with the smallest buffer there is, which reads only afterwards.
 pub fn full_socket_buffer(from: &Host, to: &Host, at: SocketAddr, count: u32, size: usize) -> Result<Buffer> {
-    let receiver =
-        to.run(|| UdpSocket::bind(at).with_context(|| format!("bind UDP {at} in {}", to.name())))?;
+    let receiver = server(to, at, UdpSocket::bind)?;
     // The kernel raises this to its minimum, a little over 2 kB.
     set_socket_recv_buffer_size(&receiver, 1)?;
     receiver.set_read_timeout(Some(Duration::from_millis(200)))?;
