@@ -106,12 +106,12 @@ static __always_inline bool interrupted_user_space(struct task_struct *task, con
 	return orig_ax == -1ULL;
 }
 
-/* The verifier lets nobody calculate with a context's address, but with half of it. */
-static __always_inline __u32 low_half(const void *ctx)
+/* The verifier lets nobody calculate with the address of a context or packet, but with half of it. */
+static __always_inline __u32 low_half(const void *pointer)
 {
 	__u64 half;
 
-	asm volatile("r0 = %1\n\tw0 = w0\n\t%0 = r0" : "=r"(half) : "r"(ctx) : "r0");
+	asm volatile("r0 = %1\n\tw0 = w0\n\t%0 = r0" : "=r"(half) : "r"(pointer) : "r0");
 	return half;
 }
 

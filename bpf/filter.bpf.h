@@ -108,19 +108,24 @@ static __always_inline bool carries_ports(__u32 l4)
 	return l4 == IPPROTO_TCP || l4 == IPPROTO_UDP || l4 == 132 || l4 == 136;
 }
 
-static __always_inline void read_ports(struct flow *f, const void *l4)
+static __always_inline void take_ports(struct flow *f, const __u8 *l4)
+{
+	f->sport = be16(l4);
+	f->dport = be16(l4 + 2);
+	f->has_ports = true;
+	if (f->l4 == IPPROTO_TCP)
+		f->tcp_flags = l4[13];
+}
+
+/* The header of the transport, `offset` behind that of the network. */
+static __always_inline void read_ports(struct flow *f, const struct packet *p, __u32 offset)
 {
 	__u8 bytes[14] = {};
 
 	if (!carries_ports(f->l4))
 		return;
-	if (bpf_probe_read_kernel(bytes, sizeof(bytes), l4))
-		return;
-	f->sport = be16(bytes);
-	f->dport = be16(bytes + 2);
-	f->has_ports = true;
-	if (f->l4 == IPPROTO_TCP)
-		f->tcp_flags = bytes[13];
+	if (!bpf_probe_read_kernel(bytes, sizeof(bytes), p->network + offset))
+		take_ports(f, bytes);
 }
 
 static __always_inline void parse_v4(struct flow *f, const struct packet *p)
@@ -136,14 +141,18 @@ static __always_inline void parse_v4(struct flow *f, const struct packet *p)
 	map_v4(f->dst, word);
 	f->has_addresses = true;
 	f->l4 = h[9];
-	if (!(be16(h + 6) & 0x1fff)) /* later fragments have no ports */
-		read_ports(f, p->network + (h[0] & 0xf) * 4);
+	if (be16(h + 6) & 0x1fff) /* later fragments have no ports */
+		return;
+	if (h[0] != 0x45)
+		read_ports(f, p, (h[0] & 0xf) * 4);
+	else if (carries_ports(f->l4))
+		take_ports(f, h + 20);
 }
 
 static __always_inline void parse_v6(struct flow *f, const struct packet *p)
 {
 	const __u8 *h = p->header;
-	const void *at = p->network + 40;
+	__u32 at = 40;
 	__u8 next = h[6], extension[4];
 
 	if (p->available < 40 || h[0] >> 4 != 6)
@@ -152,7 +161,7 @@ static __always_inline void parse_v6(struct flow *f, const struct packet *p)
 	__builtin_memcpy(f->dst, h + 24, 16);
 	f->has_addresses = true;
 	for (int i = 0; i < 4 && is_extension(next); i++) {
-		if (bpf_probe_read_kernel(extension, sizeof(extension), at))
+		if (bpf_probe_read_kernel(extension, sizeof(extension), p->network + at))
 			return;
 		if (next == 44 && be16(extension + 2) & 0xfff8) { /* a later fragment */
 			f->l4 = extension[0];
@@ -162,7 +171,7 @@ static __always_inline void parse_v6(struct flow *f, const struct packet *p)
 		next = extension[0];
 	}
 	f->l4 = next;
-	read_ports(f, at);
+	read_ports(f, p, at);
 }
 
 static __always_inline bool has_address_filter(void)
@@ -209,13 +218,23 @@ static __always_inline bool match_pid(const void *ctx)
 	       has_number(&filter.pid, bpf_get_current_pid_tgid() >> 32);
 }
 
-static __always_inline bool match_packet(const struct packet *p)
+/* Whether the filters ask for more than skb and device tell. */
+static __always_inline bool filters_ask_header(void)
+{
+	return has_address_filter() || has_port_filter() || filter.l4.n || filter.tcp_flags ||
+	       pcap_len;
+}
+
+static __always_inline bool match_packet(struct packet *p)
 {
 	struct flow f = {.l4 = NO_L4};
 
-	if (!on_device(p->dev) || !in_numbers(&filter.netns, p->netns) ||
+	if (!on_device(p->dev) || (filter.netns.n && !has_number(&filter.netns, packet_netns(p))) ||
 	    !in_ranges(&filter.len, p->len) || !match_pid(p->ctx))
 		return false;
+	if (!filters_ask_header())
+		return match_protocol(p->protocol, NO_L4);
+	read_header(p);
 	if (p->protocol == ETH_P_IP)
 		parse_v4(&f, p);
 	else if (p->protocol == ETH_P_IPV6)

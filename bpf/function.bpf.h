@@ -123,10 +123,10 @@ static __always_inline bool lacks_header(const struct packet *p, const struct in
 	return !p->protocol && !(functions[place(i)].flags & FUNCTION_RECEIVES);
 }
 
-static __always_inline bool follow_call(const struct packet *p, const struct invocation *i)
+static __always_inline bool follow_call(struct packet *p, const struct invocation *i)
 {
 	__u64 key = (__u64)p->skb;
-	struct track *t = bpf_map_lookup_elem(&tracked, &key);
+	struct track *t = track_of(key);
 	bool ends = functions[place(i)].flags & FUNCTION_ENDS;
 
 	if (t && ends)
@@ -140,9 +140,9 @@ static __always_inline bool follow_call(const struct packet *p, const struct inv
 
 /* A segment that has no header yet: packet and socket. */
 static __always_inline __u64 emit_segment(const struct invocation *i, struct sk_buff *skb,
-					  struct sock *sk, __u64 ts)
+					  struct sock *sk)
 {
-	struct sock_record *e = begin(i->id, sizeof(*e), ts);
+	struct sock_record *e = begin(i->id, sizeof(*e), bpf_ktime_get_ns());
 	const struct tcp_skb_cb *cb = (void *)skb->cb;
 	__u64 name;
 
@@ -168,7 +168,7 @@ static __always_inline __u64 emit_segment(const struct invocation *i, struct sk_
 	return name;
 }
 
-static __always_inline __u64 emit_with_stack(const struct invocation *i, const struct packet *p)
+static __always_inline __u64 emit_with_stack(const struct invocation *i, struct packet *p)
 {
 	struct full_record *e = begin_full(i->ctx, i->id);
 	__u64 name;
@@ -182,7 +182,7 @@ static __always_inline __u64 emit_with_stack(const struct invocation *i, const s
 	return name;
 }
 
-static __always_inline int on_packet_call(const struct invocation *i, struct sk_buff *skb, __u64 ts)
+static __always_inline int on_packet_call(const struct invocation *i, struct sk_buff *skb)
 {
 	struct call call = {.skb = (__u64)skb};
 	struct sock *sk = NULL;
@@ -199,44 +199,44 @@ static __always_inline int on_packet_call(const struct invocation *i, struct sk_
 
 		if (!is_followed(key) && !passes_sock(i->ctx, place(i), sk, i->how))
 			return 0;
-		call.entry = emit_segment(i, skb, sk, ts);
+		call.entry = emit_segment(i, skb, sk);
 	} else {
 		if (filter.active && !follow_call(&p, i))
 			return 0;
-		call.entry = with_stack[place(i)] ? emit_with_stack(i, &p)
-						  : emit_packet(&p, i->id, ts, i->how);
+		call.entry = with_stack[place(i)]
+				     ? emit_with_stack(i, &p)
+				     : emit_packet(&p, i->id, bpf_ktime_get_ns(), i->how);
 	}
 	remember(i, &call);
 	return 0;
 }
 
-static __always_inline int on_socket_call(const struct invocation *i, __u64 ts)
+static __always_inline int on_socket_call(const struct invocation *i)
 {
 	struct sock *sk = socket_of(i);
 	struct call call = {.sk = (__u64)sk};
 
 	if (!sk || !passes_sock(i->ctx, place(i), sk, i->how))
 		return 0;
-	call.entry = emit_segment(i, NULL, sk, ts);
+	call.entry = emit_segment(i, NULL, sk);
 	remember(i, &call);
 	return 0;
 }
 
 static __always_inline int on_call(const struct invocation *i)
 {
-	__u64 ts = bpf_ktime_get_ns();
 	struct sk_buff *skb;
 
 	if (silent() || i->id >= PROBES)
 		return 0;
 	skb = packet_of(i);
-	return skb ? on_packet_call(i, skb, ts) : on_socket_call(i, ts);
+	return skb ? on_packet_call(i, skb) : on_socket_call(i);
 }
 
 /* One packet came of another, or goes on in another. */
 static __always_inline void emit_link(const struct invocation *i, __u64 parent, __u64 child)
 {
-	struct track *t = bpf_map_lookup_elem(&tracked, &parent);
+	struct track *t = track_of(parent);
 	struct call_record *e;
 	struct track copy;
 
@@ -244,7 +244,7 @@ static __always_inline void emit_link(const struct invocation *i, __u64 parent, 
 		return;
 	if (t) {
 		copy = *t;
-		bpf_map_update_elem(&tracked, &child, &copy, BPF_ANY);
+		track(child, &copy);
 	}
 	e = begin(i->id, sizeof(*e), bpf_ktime_get_ns());
 	if (!e)

@@ -34,10 +34,10 @@ static __always_inline bool silent(void)
 static __always_inline bool begins_anew(const struct track *t, const struct packet *p,
 					enum stage stage)
 {
-	if (p->iif)
+	if (get32(&p->skb->skb_iif, p->how))
 		return false;
 	if (stage == STAGE_QUEUED)
-		return t->stage >= STAGE_DRIVER || t->queued_on == p->ifindex;
+		return t->stage >= STAGE_DRIVER || t->queued_on == packet_ifindex(p);
 	if (stage == STAGE_DRIVER && t->stage == STAGE_SENT)
 		return t->head != p->head;
 	return stage >= STAGE_DRIVER && t->stage == STAGE_STACK;
@@ -49,25 +49,22 @@ static __always_inline bool may_start(__u32 probe)
 	return functions[probe].flags & FUNCTION_STARTS;
 }
 
-static __always_inline bool start_tracking(const struct packet *p, __u32 probe, enum stage stage)
+static __always_inline bool start_tracking(struct packet *p, __u32 probe, enum stage stage)
 {
-	__u64 key = (__u64)p->skb;
-	struct track fresh = {
-		.head = p->head,
-		.stage = stage,
-		.queued_on = stage == STAGE_QUEUED ? p->ifindex : 0,
-	};
+	struct track fresh = {.head = p->head, .stage = stage};
 
 	if (!may_start(probe) || !match_packet(p))
 		return false;
-	bpf_map_update_elem(&tracked, &key, &fresh, BPF_ANY);
+	if (stage == STAGE_QUEUED)
+		fresh.queued_on = packet_ifindex(p);
+	track((__u64)p->skb, &fresh);
 	return true;
 }
 
-static __always_inline bool follow(const struct packet *p, enum probe probe, enum stage stage)
+static __always_inline bool follow(struct packet *p, enum probe probe, enum stage stage)
 {
 	__u64 key = (__u64)p->skb;
-	struct track *t = bpf_map_lookup_elem(&tracked, &key);
+	struct track *t = track_of(key);
 	bool may_begin = probe != NET_DEV_START_XMIT;
 
 	if (!t)
@@ -83,11 +80,11 @@ static __always_inline bool follow(const struct packet *p, enum probe probe, enu
 
 static __always_inline bool is_followed(__u64 skb)
 {
-	return !filter.active || (skb && bpf_map_lookup_elem(&tracked, &skb));
+	return !filter.active || (skb && track_of(skb));
 }
 
 /* A packet that may be gone after this event: it is not worth following. */
-static __always_inline bool passes_once(const struct packet *p, enum probe probe)
+static __always_inline bool passes_once(struct packet *p, enum probe probe)
 {
 	return is_followed((__u64)p->skb) || (may_start(probe) && match_packet(p));
 }
@@ -117,13 +114,13 @@ static __always_inline __u64 name_of(const struct record *r)
 }
 
 /* Records a packet; returns the event's name, or 0 if it was lost. */
-static __always_inline __u64 emit_packet(const struct packet *p, __u32 probe, __u64 ts,
-					 enum access how)
+static __always_inline __u64 emit_packet(struct packet *p, __u32 probe, __u64 ts, enum access how)
 {
 	struct short_record *brief;
 	struct long_record *e;
 	__u64 name;
 
+	read_header(p);
 	if (wants_long_header(p)) {
 		e = begin(probe, sizeof(*e), ts);
 		if (!e)
@@ -155,7 +152,6 @@ static __always_inline int on_packet(__u64 *ctx, enum probe probe, enum stage st
 {
 	struct sk_buff *skb = (void *)argument(ctx, probe, ROLE_SKB);
 	bool receiving = stage >= STAGE_DRIVER, pass = true;
-	__u64 ts = bpf_ktime_get_ns();
 	struct packet p;
 
 	if (silent() || !skb)
@@ -167,7 +163,7 @@ static __always_inline int on_packet(__u64 *ctx, enum probe probe, enum stage st
 			mark_received(pass ? (__u64)skb : 0);
 	}
 	if (pass)
-		emit_packet(&p, probe, ts, TYPED);
+		emit_packet(&p, probe, bpf_ktime_get_ns(), TYPED);
 	return 0;
 }
 
@@ -175,12 +171,12 @@ static __always_inline int on_packet(__u64 *ctx, enum probe probe, enum stage st
 static __always_inline int on_bare_packet(__u64 *ctx, enum probe probe, enum role ret)
 {
 	struct sk_buff *skb = (void *)argument(ctx, probe, ROLE_SKB);
-	__u64 ts = bpf_ktime_get_ns(), key = (__u64)skb;
+	__u64 key = (__u64)skb;
 	struct bare_record *e;
 
 	if (silent() || !skb || !is_followed(key))
 		return 0;
-	e = begin(probe, sizeof(*e), ts);
+	e = begin(probe, sizeof(*e), bpf_ktime_get_ns());
 	if (!e)
 		return 0;
 	fill_task(&e->r, ctx);
@@ -208,7 +204,7 @@ static __always_inline struct full_record *begin_full(void *ctx, __u32 probe)
 	return e;
 }
 
-static __always_inline void fill_full_packet(struct full_record *e, const struct packet *p,
+static __always_inline void fill_full_packet(struct full_record *e, struct packet *p,
 					     enum access how)
 {
 	fill_skb(&e->r, p->skb, how);
@@ -238,12 +234,11 @@ static __always_inline bool passes_sock(const void *ctx, __u32 probe, struct soc
 static __always_inline int on_sock(__u64 *ctx, enum probe probe)
 {
 	struct sock *sk = (void *)argument(ctx, probe, ROLE_SK);
-	__u64 ts = bpf_ktime_get_ns();
 	struct sock_record *e;
 
 	if (silent() || !sk || !passes_sock(ctx, probe, sk, TYPED))
 		return 0;
-	e = begin(probe, sizeof(*e), ts);
+	e = begin(probe, sizeof(*e), bpf_ktime_get_ns());
 	if (!e)
 		return 0;
 	fill_task(&e->r, ctx);
@@ -343,7 +338,7 @@ int on_net_dev_xmit(__u64 *ctx)
 	if (silent() || !key)
 		return 0;
 	if (filter.active) {
-		t = bpf_map_lookup_elem(&tracked, &key);
+		t = track_of(key);
 		if (!t)
 			return 0;
 		if (t->stage == STAGE_QUEUED)
@@ -437,14 +432,14 @@ SEC("tp_btf/consume_skb")
 int on_consume_skb(__u64 *ctx)
 {
 	struct sk_buff *skb = (void *)argument(ctx, CONSUME_SKB, ROLE_SKB);
-	__u64 ts = bpf_ktime_get_ns(), key = (__u64)skb;
+	__u64 key = (__u64)skb;
 	struct free_record *e;
 
 	if (silent() || !skb || !is_followed(key))
 		return 0;
 	if (filter.active)
 		bpf_map_delete_elem(&tracked, &key);
-	e = begin(CONSUME_SKB, sizeof(*e), ts);
+	e = begin(CONSUME_SKB, sizeof(*e), bpf_ktime_get_ns());
 	if (!e)
 		return 0;
 	fill_task(&e->r, ctx);

@@ -16,10 +16,9 @@ struct packet {
 	__u64 head;
 	__u32 available; /* linear bytes from the network header on */
 	__u32 len;
-	__u32 ifindex;
-	__u32 iif;
-	__u32 netns;
 	__u16 protocol; /* host byte order */
+	bool has_header; /* read_header() was here */
+	enum access how;
 	__u8 header[HEADER_SHORT] __attribute__((aligned(8))); /* copied in words */
 };
 
@@ -49,26 +48,42 @@ static __always_inline __u32 netns_of(const struct net_device *dev, enum access 
 	return get32(&net->ns.inum, how);
 }
 
+/* Finds the packet. Most are of no interest: what only some need is read later. */
 static __always_inline void read_packet(struct packet *p, const void *ctx, struct sk_buff *skb,
 					bool receiving, enum access how)
 {
 	const void *head = get_pointer(&skb->head, how), *end = head + get32(&skb->tail, how);
-	struct net_device *dev = get_pointer(&skb->dev, how);
 
 	p->ctx = ctx;
 	p->skb = skb;
-	p->dev = dev;
+	p->dev = get_pointer(&skb->dev, how);
 	p->head = (__u64)head;
 	p->len = get32(&skb->len, how);
-	p->iif = get32(&skb->skb_iif, how);
 	p->protocol = __builtin_bswap16(get16(&skb->protocol, how));
 	p->network = network_header(skb, head, receiving, how);
 	p->available = p->network < end ? end - p->network : 0;
-	p->ifindex = dev ? get32(&dev->ifindex, how) : 0;
-	p->netns = dev ? netns_of(dev, how) : 0;
+	p->how = how;
+	p->has_header = false;
+}
+
+static __always_inline void read_header(struct packet *p)
+{
+	if (p->has_header)
+		return;
+	p->has_header = true;
 	if (p->available > 0xffff ||
 	    bpf_probe_read_kernel(p->header, sizeof(p->header), p->network))
 		p->available = 0;
+}
+
+static __always_inline __u32 packet_ifindex(const struct packet *p)
+{
+	return p->dev ? get32(&p->dev->ifindex, p->how) : 0;
+}
+
+static __always_inline __u32 packet_netns(const struct packet *p)
+{
+	return p->dev ? netns_of(p->dev, p->how) : 0;
 }
 
 /* Without the filters' parser: only what constant offsets tell. */

@@ -60,6 +60,13 @@ struct {
 	__type(value, struct track);
 } tracked SEC(".maps");
 
+/*
+ * Which addresses, by their hash, ever were in `tracked`: for all others, on a
+ * busy node nearly all, this saves the look into it.
+ */
+#define ADDRESSES (1 << 16)
+__u8 once_tracked[ADDRESSES] = {};
+
 const volatile __u8 arguments[PROBES][ROLE_MAX] = {};
 const volatile __u8 with_stack[PROBES] = {};
 const volatile struct function functions[PROBES] = {};
@@ -86,6 +93,24 @@ enum form layout_form = 0;
 enum link layout_link = 0;
 enum netfilter layout_netfilter_kind = 0;
 enum function_flag layout_function_flag = 0;
+
+static __always_inline __u8 *once_tracked_at(__u64 skb)
+{
+	__u32 hash = (low_half((void *)skb) >> 3) * 2654435761U; /* 2^32 over the golden ratio */
+
+	return &once_tracked[hash >> 16];
+}
+
+static __always_inline void track(__u64 skb, const struct track *t)
+{
+	*once_tracked_at(skb) = 1;
+	bpf_map_update_elem(&tracked, &skb, t, BPF_ANY);
+}
+
+static __always_inline struct track *track_of(__u64 skb)
+{
+	return *once_tracked_at(skb) ? bpf_map_lookup_elem(&tracked, &skb) : NULL;
+}
 
 static __always_inline __u64 argument(__u64 *ctx, enum probe probe, enum role role)
 {
@@ -250,8 +275,9 @@ static __always_inline void fill_stack(struct full_record *e, void *ctx, __u32 p
 	e->r.parts |= PART_STACK;
 }
 
-static __always_inline void fill_long_header(__u8 *to, struct record *r, const struct packet *p)
+static __always_inline void fill_long_header(__u8 *to, struct record *r, struct packet *p)
 {
+	read_header(p);
 	__builtin_memcpy(__builtin_assume_aligned(to, 8), p->header, HEADER_SHORT);
 	r->header_len = HEADER_SHORT;
 	r->parts |= PART_HEADER_LONG;
