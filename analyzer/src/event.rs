@@ -363,17 +363,6 @@ impl Event {
         }
     }
 
-    /// Why the packet was dropped. Until 6.14 the kernel did not tell a pure ACK that reordering made old from a segment
-    /// with data, which PAWS (RFC 7323, section 5) or its sequence number takes away from a program.
-    pub fn drop_reason(&self) -> Sym {
-        const LONGEST_HEADER: u32 = 60;
-        let pure_ack = self.tcp_flags.text() == "A" && self.len <= LONGEST_HEADER;
-        match self.reason.text() {
-            "TCP_RFC7323_PAWS" | "TCP_INVALID_SEQUENCE" if pure_ack => Sym::new("TCP_RFC7323_PAWS_ACK"),
-            _ => self.reason,
-        }
-    }
-
     /// How the return of a call names it: CPU and number.
     pub fn call(&self) -> u64 {
         u64::from(self.cpu) << 48 | self.seq & 0xffff_ffff_ffff

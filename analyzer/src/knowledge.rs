@@ -7,9 +7,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 
+use crate::event::Event;
 use crate::symbol::Sym;
 pub use table::{Cause, Grouping, Key, Severity, Signal};
-use table::{Location, Reason, Tables};
+use table::{Location, Reason, Silent, Tables};
 
 /// Drop reasons, reset reasons, ICMP errors and their root causes.
 const DROPS: &str = include_str!("../knowledge/drops.toml");
@@ -17,6 +18,10 @@ const DROPS: &str = include_str!("../knowledge/drops.toml");
 const CAUSES: &str = include_str!("../knowledge/causes.toml");
 /// The cause of a drop reason that no table knows.
 const UNKNOWN: &str = "unknown-drop";
+/// The reason of a drop that gives none, at a place that no table knows.
+const NOT_SPECIFIED: &str = "NOT_SPECIFIED";
+/// IP and TCP headers have at most so many bytes each.
+const LONGEST_HEADER: u32 = 60;
 
 /// What an observation means.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +47,8 @@ pub struct Knowledge {
     reasons: HashMap<String, Reason>,
     /// Places by function.
     locations: HashMap<String, Vec<Location>>,
+    /// Reasons that places stand for, by function.
+    silent: HashMap<String, Vec<Silent>>,
 }
 
 impl Knowledge {
@@ -76,7 +83,36 @@ impl Knowledge {
         for location in &tables.location {
             locations.entry(location.function.clone()).or_default().push(location.clone());
         }
-        Self { tables, reasons, locations }
+        let mut silent: HashMap<String, Vec<Silent>> = HashMap::new();
+        for place in &tables.silent {
+            silent.entry(place.function.clone()).or_default().push(place.clone());
+        }
+        Self { tables, reasons, locations, silent }
+    }
+
+    /// Why a packet was dropped. That is what the kernel says, with two exceptions: before 5.17 it says nothing, so
+    /// that the place has to tell; and until 6.14 it did not tell a pure ACK that reordering made old from a segment
+    /// with data, which PAWS (RFC 7323, section 5) or its sequence number takes away from a program.
+    pub fn reason(&self, event: &Event) -> Sym {
+        let pure_ack = event.tcp_flags.text() == "A" && event.len <= LONGEST_HEADER;
+        match event.reason.text() {
+            "" => self.reason_of_place(event),
+            "TCP_RFC7323_PAWS" | "TCP_INVALID_SEQUENCE" if pure_ack => Sym::new("TCP_RFC7323_PAWS_ACK"),
+            _ => event.reason,
+        }
+    }
+
+    /// The reason that a place stands for.
+    fn reason_of_place(&self, event: &Event) -> Sym {
+        let rows = self.silent.get(function_of(event.location.text())).map_or(&[][..], Vec::as_slice);
+        let on_stack =
+            |function: &str| event.stack.text().split(';').any(|frame| function_of(frame) == function);
+        let mut fitting = rows.iter().filter(|s| {
+            s.tcp_flags.as_deref().is_none_or(|flags| flags == event.tcp_flags.text())
+                && s.under.as_deref().is_none_or(on_stack)
+        });
+        let row = fitting.clone().find(|s| s.is_special()).or_else(|| fitting.next());
+        Sym::new(row.map_or(NOT_SPECIFIED, |s| &s.reason))
     }
 
     /// What a drop with this reason at this place means.
@@ -205,6 +241,19 @@ pub(crate) mod tests {
         assert_eq!(at("NO_SOCKET", "tcp_v4_rcv.isra.0+0x1").cause.text(), "tcp-port-closed");
         assert_eq!(at("NO_SOCKET", "__udp4_lib_rcv+0x1").cause.text(), "udp-port-closed");
         assert_eq!(at("NOT_SPECIFIED", "packet_rcv.cold+0x10").severity, Severity::Normal);
+    }
+
+    #[test]
+    fn where_the_kernel_gives_no_reason_the_place_tells() {
+        let knowledge = shipped();
+        let at = |location, flags| {
+            let event = Event { location: Sym::new(location), tcp_flags: Sym::new(flags), ..Event::EMPTY };
+            knowledge.reason(&event).text()
+        };
+        assert_eq!(at("nf_hook_slow+0x93", ""), "NETFILTER_DROP");
+        assert_eq!(at("tcp_v4_rcv+0x62", "S"), "NO_SOCKET");
+        assert_eq!(at("tcp_v4_rcv+0x62", "A"), "SKB_CONSUMED");
+        assert_eq!(at("never_heard+0x1", ""), "NOT_SPECIFIED");
     }
 
     #[test]

@@ -477,9 +477,9 @@ impl NormalDrops<'_> {
     /// Whether a drop is healthy.
     fn contains(&mut self, event: &Event) -> bool {
         let knowledge = self.knowledge;
-        *self.known.entry((event.drop_reason(), event.location)).or_insert_with(|| {
-            knowledge.drop(event.drop_reason(), event.location).severity == Severity::Normal
-        })
+        let reason = knowledge.reason(event);
+        let known = self.known.entry((reason, event.location));
+        *known.or_insert_with(|| knowledge.drop(reason, event.location).severity == Severity::Normal)
     }
 }
 

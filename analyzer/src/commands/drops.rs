@@ -132,8 +132,9 @@ struct Counting {
 impl Counting {
     /// Counts a drop.
     fn add(&mut self, event: &Event, flow: Flow, knowledge: &Knowledge, args: &args::Drops) {
-        let known = self.severities.entry((event.reason, event.location));
-        let severity = *known.or_insert_with(|| knowledge.drop(event.reason, event.location).severity);
+        let reason = knowledge.reason(event);
+        let known = self.severities.entry((reason, event.location));
+        let severity = *known.or_insert_with(|| knowledge.drop(reason, event.location).severity);
         if severity == Severity::Normal && !args.all {
             self.left_out += 1;
             return;

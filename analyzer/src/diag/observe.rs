@@ -102,8 +102,9 @@ impl<'a> Observer<'a> {
     /// A packet was dropped.
     fn dropped(&mut self, life: &Life, event: &Event) {
         let knowledge = self.knowledge;
-        let meaning = self.drops.entry((event.drop_reason(), event.location));
-        let meaning = meaning.or_insert_with(|| Rc::new(knowledge.drop(event.drop_reason(), event.location)));
+        let reason = knowledge.reason(event);
+        let meaning = self.drops.entry((reason, event.location));
+        let meaning = meaning.or_insert_with(|| Rc::new(knowledge.drop(reason, event.location)));
         let flow = if event.has_addresses() { event.flow() } else { life.flow };
         self.groups.add(&Observation {
             meaning: Rc::clone(meaning),

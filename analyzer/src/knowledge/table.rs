@@ -60,6 +60,34 @@ pub struct Location {
     pub advice: String,
 }
 
+/// Which drop reason a place stands for on kernels that give none, those before 5.17.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Silent {
+    /// Function that drops.
+    pub function: String,
+    /// The reason that later kernels give there.
+    pub reason: String,
+    /// Only for TCP segments with exactly these flags.
+    #[serde(default)]
+    pub tcp_flags: Option<String>,
+    /// Only where this function is on the stack.
+    #[serde(default)]
+    pub under: Option<String>,
+}
+
+impl Silent {
+    /// Which drops it is about.
+    fn place(&self) -> (String, Option<String>, Option<String>) {
+        (self.function.clone(), self.tcp_flags.clone(), self.under.clone())
+    }
+
+    /// Whether it is about more than the function, and so goes before rows that are not.
+    pub fn is_special(&self) -> bool {
+        self.tcp_flags.is_some() || self.under.is_some()
+    }
+}
+
 /// What a TCP reset reason means.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -215,6 +243,9 @@ pub struct Tables {
     /// Drop reasons at places.
     #[serde(default)]
     pub location: Vec<Location>,
+    /// Drop reasons of places on kernels that give none.
+    #[serde(default)]
+    pub silent: Vec<Silent>,
     /// Reset reasons.
     #[serde(default)]
     pub reset: Vec<Reset>,
@@ -244,6 +275,7 @@ impl Tables {
     pub fn extend(&mut self, other: Self) {
         replace(&mut self.reason, other.reason, |r| r.name.clone());
         replace(&mut self.location, other.location, |l| (l.reason.clone(), l.function.clone()));
+        replace(&mut self.silent, other.silent, |s| s.place());
         replace(&mut self.reset, other.reset, |r| r.name.clone());
         replace(&mut self.icmp, other.icmp, |i| (i.family, i.kind, i.code));
         replace(&mut self.cause, other.cause, |c| c.id.clone());
@@ -255,6 +287,7 @@ impl Tables {
     fn check_unique(&self) -> Result<(), String> {
         unique("reason", self.reason.iter().map(|r| r.name.clone()))?;
         unique("location", self.location.iter().map(|l| format!("{} at {}", l.reason, l.function)))?;
+        unique("silent", self.silent.iter().map(|s| format!("{:?}", s.place())))?;
         unique("reset", self.reset.iter().map(|r| r.name.clone()))?;
         unique("icmp", self.icmp.iter().map(|i| format!("{:?} {}/{:?}", i.family, i.kind, i.code)))?;
         unique("cause", self.cause.iter().map(|c| c.id.clone()))?;
@@ -265,6 +298,7 @@ impl Tables {
     /// Whether every cause that is named exists.
     pub fn check_causes(&self) -> Result<(), String> {
         self.check_trouble()?;
+        self.check_silent()?;
         let known: BTreeSet<&str> = self.cause.iter().map(|c| c.id.as_str()).collect();
         match self.causes_named().find(|(_, cause)| !known.contains(cause)) {
             Some((what, cause)) => {
@@ -287,6 +321,17 @@ impl Tables {
         let signals = self.signal.iter().map(|s| (format!("signal {}", s.name), s.cause.as_str()));
         let named = reasons.chain(locations).chain(resets).chain(icmp).chain(groupings).chain(signals);
         named.filter(|(_, cause)| *cause != "*" && !cause.is_empty())
+    }
+
+    /// Whether the reasons of places are known.
+    fn check_silent(&self) -> Result<(), String> {
+        let known = |name: &str| self.reason.iter().any(|r| r.name == name);
+        match self.silent.iter().find(|s| !known(&s.reason)) {
+            Some(s) => {
+                Err(format!("{} names the reason `{}`, which no [[reason]] has", s.function, s.reason))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Whether everything that is trouble names its cause.

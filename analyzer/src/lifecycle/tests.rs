@@ -466,7 +466,7 @@ fn naive(events: &[Event], knowledge: &Knowledge) -> Vec<Short> {
         let Some(i) = at else { continue };
         apply(&mut all[i].0, event);
         if matches!(event.hook(), Hook::Drop | Hook::Consume) {
-            let normal = knowledge.drop(event.reason, event.location).severity == Severity::Normal;
+            let normal = knowledge.drop(knowledge.reason(event), event.location).severity == Severity::Normal;
             let end = if event.hook() == Hook::Drop && !normal { End::Dropped } else { End::Consumed };
             all[i].0.freed = Some(Box::new(*event));
             all[i].0.outcome = decide(&all[i].0, end);
