@@ -336,10 +336,13 @@ static __always_inline bool match_socket(const void *ctx, const struct sock_comm
 	if (!match_protocol(six ? ETH_P_IPV6 : ETH_P_IP, protocol))
 		return false;
 	read_socket(&f, c, six, how);
-	if (match_direction(&f))
-		return true;
-	swap_sides(&f);
-	return match_direction(&f);
+#pragma clang loop unroll(disable)
+	for (int direction = 0; direction < 2; direction++) {
+		if (match_direction(&f))
+			return true;
+		swap_sides(&f);
+	}
+	return false;
 }
 
 #endif

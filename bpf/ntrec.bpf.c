@@ -67,15 +67,14 @@ static __always_inline bool follow(struct packet *p, enum probe probe, enum stag
 	struct track *t = track_of(key);
 	bool may_begin = probe != NET_DEV_START_XMIT;
 
-	if (!t)
-		return start_tracking(p, probe, stage);
-	if (may_begin && begins_anew(t, p, stage)) {
-		bpf_map_delete_elem(&tracked, &key);
-		return start_tracking(p, probe, stage);
+	if (t && !(may_begin && begins_anew(t, p, stage))) {
+		t->stage = stage;
+		t->head = p->head;
+		return true;
 	}
-	t->stage = stage;
-	t->head = p->head;
-	return true;
+	if (t)
+		bpf_map_delete_elem(&tracked, &key);
+	return start_tracking(p, probe, stage);
 }
 
 static __always_inline bool is_followed(__u64 skb)

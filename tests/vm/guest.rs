@@ -8,9 +8,6 @@ use std::sync::{Mutex, PoisonError};
 use assert_cmd::cargo::cargo_bin;
 use lab::scenario::{Ring, SCENARIOS};
 
-/// The recorder that is tested.
-const NTREC: &str = env!("CARGO_BIN_EXE_ntrec");
-
 /// The project's folder, which guests see at the same place.
 pub const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -74,19 +71,23 @@ impl Kernel {
         let folder = target.join("vm").join(self.name);
         if asked != "again" {
             let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-            self.boot(&folder);
+            let _ = fs::remove_dir_all(&folder);
+            fs::create_dir_all(&folder).unwrap();
+            self.boot();
         }
         Some(self.read(&folder))
     }
 
-    /// Runs the guest to its end. That it fails shows in what it left.
-    fn boot(&self, folder: &Path) {
-        let _ = fs::remove_dir_all(folder);
-        fs::create_dir_all(folder).unwrap();
+    /// Runs the guest to its end. That it fails shows in what it left. All paths are relative to the project, since the
+    /// captures keep their command lines, and some become fixtures.
+    fn boot(&self) {
+        let folder = Path::new("target/vm").join(self.name);
+        let recorder =
+            std::env::var_os("NTREC").expect("NTREC names the recorder, as scripts/test-vm sets it");
         let mut command = Command::new(Path::new(PROJECT).join("scripts/guest"));
-        command.arg("--out").arg(folder).arg("--console").arg(folder.join("console"));
+        command.arg("--out").arg(&folder).arg("--console").arg(folder.join("console"));
         command.args(["--time", PATIENCE, self.name, "tests/vm/record"]);
-        command.arg(folder).arg(cargo_bin("lab")).arg(NTREC);
+        command.arg(&folder).arg(cargo_bin("lab")).arg(recorder);
         let status = command.current_dir(PROJECT).status().unwrap();
         eprintln!("guest with kernel {}: {status}", self.name);
     }
