@@ -225,11 +225,12 @@ static __always_inline bool filters_ask_header(void)
 	       pcap_len;
 }
 
-static __always_inline bool match_packet(struct packet *p)
+static __always_inline bool match_packet(struct packet *p, enum access how)
 {
 	struct flow f = {.l4 = NO_L4};
 
-	if (!on_device(p->dev) || (filter.netns.n && !has_number(&filter.netns, packet_netns(p))) ||
+	if (!on_device(p->dev) ||
+	    (filter.netns.n && !has_number(&filter.netns, packet_netns(p, how))) ||
 	    !in_ranges(&filter.len, p->len) || !match_pid(p->ctx))
 		return false;
 	if (!filters_ask_header())

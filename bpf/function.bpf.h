@@ -135,7 +135,7 @@ static __always_inline bool follow_call(struct packet *p, const struct invocatio
 		t->head = p->head;
 	if (t || ends)
 		return t;
-	return start_tracking(p, place(i), 0);
+	return start_tracking(p, place(i), 0, i->how);
 }
 
 /* A segment that has no header yet: packet and socket. */

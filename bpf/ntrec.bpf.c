@@ -34,10 +34,10 @@ static __always_inline bool silent(void)
 static __always_inline bool begins_anew(const struct track *t, const struct packet *p,
 					enum stage stage)
 {
-	if (get32(&p->skb->skb_iif, p->how))
+	if (p->skb->skb_iif)
 		return false;
 	if (stage == STAGE_QUEUED)
-		return t->stage >= STAGE_DRIVER || t->queued_on == packet_ifindex(p);
+		return t->stage >= STAGE_DRIVER || t->queued_on == packet_ifindex(p, TYPED);
 	if (stage == STAGE_DRIVER && t->stage == STAGE_SENT)
 		return t->head != p->head;
 	return stage >= STAGE_DRIVER && t->stage == STAGE_STACK;
@@ -49,14 +49,15 @@ static __always_inline bool may_start(__u32 probe)
 	return functions[probe].flags & FUNCTION_STARTS;
 }
 
-static __always_inline bool start_tracking(struct packet *p, __u32 probe, enum stage stage)
+static __always_inline bool start_tracking(struct packet *p, __u32 probe, enum stage stage,
+					   enum access how)
 {
 	struct track fresh = {.head = p->head, .stage = stage};
 
-	if (!may_start(probe) || !match_packet(p))
+	if (!may_start(probe) || !match_packet(p, how))
 		return false;
 	if (stage == STAGE_QUEUED)
-		fresh.queued_on = packet_ifindex(p);
+		fresh.queued_on = packet_ifindex(p, how);
 	track((__u64)p->skb, &fresh);
 	return true;
 }
@@ -74,7 +75,7 @@ static __always_inline bool follow(struct packet *p, enum probe probe, enum stag
 	}
 	if (t)
 		bpf_map_delete_elem(&tracked, &key);
-	return start_tracking(p, probe, stage);
+	return start_tracking(p, probe, stage, TYPED);
 }
 
 static __always_inline bool is_followed(__u64 skb)
@@ -85,7 +86,7 @@ static __always_inline bool is_followed(__u64 skb)
 /* A packet that may be gone after this event: it is not worth following. */
 static __always_inline bool passes_once(struct packet *p, enum probe probe)
 {
-	return is_followed((__u64)p->skb) || (may_start(probe) && match_packet(p));
+	return is_followed((__u64)p->skb) || (may_start(probe) && match_packet(p, TYPED));
 }
 
 /* Which packet this CPU is delivering: its socket's events belong to it. */

@@ -18,7 +18,6 @@ struct packet {
 	__u32 len;
 	__u16 protocol; /* host byte order */
 	bool has_header; /* read_header() was here */
-	enum access how;
 	__u8 header[HEADER_SHORT] __attribute__((aligned(8))); /* copied in words */
 };
 
@@ -62,7 +61,6 @@ static __always_inline void read_packet(struct packet *p, const void *ctx, struc
 	p->protocol = __builtin_bswap16(get16(&skb->protocol, how));
 	p->network = network_header(skb, head, receiving, how);
 	p->available = p->network < end ? end - p->network : 0;
-	p->how = how;
 	p->has_header = false;
 }
 
@@ -76,14 +74,14 @@ static __always_inline void read_header(struct packet *p)
 		p->available = 0;
 }
 
-static __always_inline __u32 packet_ifindex(const struct packet *p)
+static __always_inline __u32 packet_ifindex(const struct packet *p, enum access how)
 {
-	return p->dev ? get32(&p->dev->ifindex, p->how) : 0;
+	return p->dev ? get32(&p->dev->ifindex, how) : 0;
 }
 
-static __always_inline __u32 packet_netns(const struct packet *p)
+static __always_inline __u32 packet_netns(const struct packet *p, enum access how)
 {
-	return p->dev ? netns_of(p->dev, p->how) : 0;
+	return p->dev ? netns_of(p->dev, how) : 0;
 }
 
 /* Without the filters' parser: only what constant offsets tell. */
