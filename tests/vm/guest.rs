@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 
 use assert_cmd::cargo::cargo_bin;
 use lab::scenario::{Ring, SCENARIOS};
@@ -56,8 +55,6 @@ pub struct Recording {
 impl Kernel {
     /// Boots a guest that records every scenario; `None`, with the reason printed, if that is not asked for.
     pub fn record(&self) -> Option<Guest> {
-        /// One guest at a time: each is as busy as the machine allows.
-        static TURN: Mutex<()> = Mutex::new(());
         let Some(asked) = std::env::var_os("NTREC_VM") else {
             eprintln!("skipped: a guest takes minutes; `make test-vm` boots one for each kernel");
             return None;
@@ -70,7 +67,6 @@ impl Kernel {
         }
         let folder = target.join("vm").join(self.name);
         if asked != "again" {
-            let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
             let _ = fs::remove_dir_all(&folder);
             fs::create_dir_all(&folder).unwrap();
             self.boot();

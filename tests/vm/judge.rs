@@ -46,7 +46,7 @@ fn one(guest: &Guest, recording: &Recording) -> Result<(), String> {
     }
     balance(&capture).map_err(|error| complain(&error))?;
     ask(&["info"], file).map_err(|error| complain(&error))?;
-    diagnosis(scenario, file).map_err(|error| complain(&error))?;
+    diagnosis(guest.kernel, scenario, file).map_err(|error| complain(&error))?;
     // Modules bring functions; the last scenario finds those of all scenarios loaded.
     if guest.recordings.last().is_some_and(|last| last.scenario == *scenario) {
         expect(guest, "probes", &attached(&capture)).map_err(|error| complain(&error))?;
@@ -65,6 +65,12 @@ fn causes(scenario: &str) -> BTreeSet<&'static str> {
     found.iter().copied().collect()
 }
 
+/// Causes that may be found as well, since they are there at times: on 5.10 with two processors, decrypted packets come
+/// out of order (of 3,037 segments that were sent in order, 146 arrived behind a later one), so that TCP sends some again.
+fn at_times(kernel: &str, scenario: &str) -> Option<&'static str> {
+    (kernel == "5.10" && scenario == "ipsec").then_some("tcp-retransmissions")
+}
+
 /// Runs `ntana` and returns the JSON that it prints.
 fn ask(arguments: &[&str], file: &Path) -> Result<Value, String> {
     let mut command = Command::cargo_bin("ntana").unwrap();
@@ -77,11 +83,12 @@ fn ask(arguments: &[&str], file: &Path) -> Result<Value, String> {
 }
 
 /// The verdict is right: every cause is found, and nothing else.
-fn diagnosis(scenario: &str, file: &Path) -> Result<(), String> {
+fn diagnosis(kernel: &str, scenario: &str, file: &Path) -> Result<(), String> {
     let answer = ask(&["diag"], file)?;
     let findings = answer["captures"][0]["findings"].as_array().cloned().unwrap_or_default();
+    let found = findings.iter().filter_map(|finding| Some(finding["cause"].as_str()?.to_owned()));
     let found: BTreeSet<String> =
-        findings.iter().filter_map(|finding| Some(finding["cause"].as_str()?.to_owned())).collect();
+        found.filter(|cause| at_times(kernel, scenario) != Some(cause.as_str())).collect();
     let expected: BTreeSet<String> = causes(scenario).into_iter().map(str::to_owned).collect();
     if found == expected { Ok(()) } else { Err(format!("diag found {found:?} instead of {expected:?}")) }
 }
