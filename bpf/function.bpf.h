@@ -18,9 +18,9 @@ struct call {
 	__u64 sk;
 	__u64 entry; /* the name of its own event */
 	__u64 other; /* the second packet, struct nf_hook_state * or xt_table * */
-	__u64 chain; /* struct nft_chain *, or what xtables are called with */
+	__u64 chain; /* struct nft_chain *, nf_hook_entries *, or what xtables are called with */
 	__u32 id;
-	__u32 pad;
+	__u32 first; /* nf_hook_slow: the entry that it begins with */
 };
 
 /*
@@ -111,6 +111,8 @@ static __always_inline void remember(const struct invocation *i, struct call *ca
 		call->chain = parameter(i, ROLE_LOCATION);
 	} else if (netfilter == NETFILTER_HOOK) {
 		call->other = parameter(i, ROLE_STATE);
+		call->chain = parameter(i, ROLE_ENTRIES);
+		call->first = parameter(i, ROLE_FIRST);
 	} else if (functions[place(i)].link >= LINK_IF_ZERO) {
 		call->other = parameter(i, ROLE_SKB2);
 	}
@@ -353,6 +355,34 @@ static __always_inline void emit_return(const struct invocation *i, const struct
 	submit(&e->r);
 }
 
+/* Whoever called nf_hook_slow holds the lock under which its entries live (rcu_read_lock). */
+static __always_inline void fill_hooks(struct hooks_part *h, const struct call *call)
+{
+	const struct nf_hook_entries *entries = (void *)call->chain;
+	const struct nf_hook_entry *entry = entries->hooks;
+	__u32 count = get16(&entries->num_hook_entries, UNTYPED);
+
+	__builtin_memset(h, 0, sizeof(*h));
+	h->count = count > call->first ? count - call->first : 0;
+	entry += call->first & 0xffff;
+	for (int n = 0; n < MOST_HOOKS && n < h->count; n++)
+		h->functions[n] = get64(&entry[n].hook, UNTYPED);
+}
+
+static __always_inline void emit_hooks(const struct invocation *i, const struct call *call,
+				       __u64 ret)
+{
+	struct hooks_record *e = begin(i->id, sizeof(*e), bpf_ktime_get_ns());
+
+	if (!e)
+		return;
+	fill_return(i, &e->r, &e->call, call, ret);
+	fill_netfilter(&e->netfilter, call, NETFILTER_HOOK);
+	fill_hooks(&e->hooks, call);
+	e->r.parts = PART_CALL | PART_NETFILTER | PART_HOOKS;
+	submit(&e->r);
+}
+
 static __always_inline void emit_verdict(const struct invocation *i, const struct call *call,
 					 __u64 ret)
 {
@@ -379,7 +409,9 @@ static __always_inline int on_return(struct invocation *i, __u64 ret)
 	i->id = call.id;
 	if (silent() || i->id >= PROBES)
 		return 0;
-	if (functions[place(i)].netfilter)
+	if (with_hooks && arguments[place(i)][ROLE_ENTRIES] != NO_ARGUMENT)
+		emit_hooks(i, &call, ret);
+	else if (functions[place(i)].netfilter)
 		emit_verdict(i, &call, ret);
 	else
 		emit_return(i, &call, ret);

@@ -163,6 +163,16 @@ struct nf_hook_state {
 	__u8 pf;
 };
 
+struct nf_hook_entry {
+	void *hook;
+	void *priv;
+};
+
+struct nf_hook_entries {
+	__u16 num_hook_entries;
+	struct nf_hook_entry hooks[];
+};
+
 struct xt_table {
 	char name[32];
 };

@@ -119,6 +119,9 @@ pub struct Subject {
     /// Leave these out: the same words
     #[arg(long, value_name = "PROBE,...", value_delimiter = ',')]
     pub no_probe: Vec<String>,
+    /// With each verdict of netfilter: which functions are registered at that hook, and what each of them said
+    #[arg(long)]
+    pub hooks: bool,
     /// How to probe functions [default: the best that works]
     #[arg(long)]
     pub backend: Option<Backend>,

@@ -17,7 +17,7 @@ use crate::attach::{self, KernelCount, Plan, Session};
 use crate::btf::Btf;
 use crate::drain::{Drain, Drained};
 use crate::kernel::{self, Enums};
-use crate::plan::Probe;
+use crate::plan::{self, Probe};
 use crate::sink::{Ended, Sink};
 use crate::table::{Loss, Table};
 use crate::{clock, host, privileges, wire};
@@ -49,6 +49,7 @@ pub fn run(args: &Capture) -> Result<()> {
     let options = Options { durable: args.limits.durable, ..Options::default() };
     // Attached before the file is touched: a start that fails leaves an old file as it was.
     session.attach(&mut plan)?;
+    plan::check_demanded(&args.subject, &plan.probes)?;
     metadata.probes = plan.probes.iter().map(Probe::describe).collect();
     let writer = Writer::create(&args.output, metadata.clone(), options, args.force)?;
     let table = Table::new(enums, &metadata.interfaces, &plan.probes);

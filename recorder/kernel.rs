@@ -76,6 +76,7 @@ fn pointer_roles(name: &str) -> &'static [role] {
         "socket" => &[role::ROLE_SOCKET],
         "nf_hook_state" => &[role::ROLE_STATE],
         "xt_table" => &[role::ROLE_TABLE],
+        "nf_hook_entries" => &[role::ROLE_ENTRIES],
         _ => &[],
     }
 }
@@ -84,7 +85,7 @@ fn pointer_roles(name: &str) -> &'static [role] {
 pub fn describe(arguments: &Arguments) -> String {
     const NAMES: [&str; role::ROLE_MAX.0 as usize] = [
         "skb", "sk", "reason", "location", "neigh", "dev", "request", "first", "second", "skb2", "skb_ref",
-        "pktinfo", "socket", "state", "table", "return",
+        "pktinfo", "socket", "state", "table", "entries", "return",
     ];
     let known = NAMES.iter().zip(arguments).filter(|(_, position)| **position != NO_ARGUMENT);
     known.map(|(name, position)| format!("{name}={position}")).collect::<Vec<_>>().join(" ")

@@ -51,6 +51,7 @@ impl Node {
             profile: None,
             probe: words.to_vec(),
             no_probe: Vec::new(),
+            hooks: false,
             backend: None,
             btf: None,
             stack: Vec::new(),

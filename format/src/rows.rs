@@ -414,6 +414,8 @@ pub struct Rows {
     pub table: Text,
     /// Nf rows: the chain.
     pub chain: Text,
+    /// Nf rows of nf_hook_slow: the functions called there.
+    pub hooks: Text,
 }
 
 impl Rows {
@@ -489,6 +491,7 @@ impl Rows {
             &mut self.hook,
             &mut self.table,
             &mut self.chain,
+            &mut self.hooks,
         ]
     }
 
@@ -581,6 +584,7 @@ impl Rows {
             self.hook.array(n)?,
             self.table.array(n)?,
             self.chain.array(n)?,
+            self.hooks.array(n)?,
         ])
     }
 }
