@@ -297,6 +297,12 @@ pub struct Event {
     /// Chain of netfilter.
     #[serde(skip_serializing_if = "no_text")]
     pub nf_chain: Sym,
+    /// The functions that netfilter called there, `a;b`.
+    #[serde(skip_serializing_if = "no_text")]
+    pub nf_hooks: Sym,
+    /// Which of them gave the verdict, where the life tells: no column.
+    #[serde(skip_serializing_if = "no_text")]
+    pub nf_by: Sym,
 }
 
 impl Event {
@@ -353,6 +359,8 @@ impl Event {
         nf_hook: Sym::NONE,
         nf_table: Sym::NONE,
         nf_chain: Sym::NONE,
+        nf_hooks: Sym::NONE,
+        nf_by: Sym::NONE,
     };
 
     /// What the probe says.
@@ -516,6 +524,7 @@ const FIELDS: &[(&str, Setter)] = &[
     ("hook", Text(|e, v| e.nf_hook = v)),
     ("table", Text(|e, v| e.nf_table = v)),
     ("chain", Text(|e, v| e.nf_chain = v)),
+    ("hooks", Text(|e, v| e.nf_hooks = v)),
 ];
 
 /// The names of all columns that events have.

@@ -78,7 +78,10 @@ pub fn remarks(event: &Event) -> String {
     }
     match event.hook() {
         Hook::Return => parts.push(returned(event)),
-        Hook::Verdict => parts.push(format!("{}{}", place_in_netfilter(event), event.says.or_dash())),
+        Hook::Verdict => {
+            let (place, says) = (place_in_netfilter(event), event.says.or_dash());
+            parts.push(format!("{place}: {says}{}", givers(event)));
+        }
         Hook::Link => parts.push(format!("{} {:016x}", event.says, event.other)),
         _ if event.ret != NO_RETURN && event.ret != 0 => parts.push(format!("return: {}", event.ret)),
         _ => {}
@@ -105,11 +108,24 @@ fn returned(event: &Event) -> String {
     format!("return: {value}{name}{means}")
 }
 
-/// Family, table, chain and hook of a verdict: `ip filter FORWARD at FORWARD: `.
+/// Which hook functions gave a verdict, as far as it is known: ` by b, one of a, b, c`.
+fn givers(event: &Event) -> String {
+    let hooks = event.nf_hooks.text().replace(';', ", ");
+    let several = hooks.contains(',');
+    match (event.says, event.nf_by) {
+        _ if hooks.is_empty() => String::new(),
+        _ if !several => format!(" by {hooks}"),
+        (Sym::NF_ACCEPT, _) => format!(" by all of {hooks}"),
+        (_, Sym::NONE) => format!(" by one of {hooks}"),
+        (_, known) => format!(" by {known}, one of {hooks}"),
+    }
+}
+
+/// Family, table, chain and hook of a verdict: `ip filter FORWARD at FORWARD`.
 pub fn place_in_netfilter(event: &Event) -> String {
     let parts = [event.family, event.nf_table, event.nf_chain];
     let parts: Vec<&str> = parts.iter().filter(|part| part.is_some()).map(|part| part.text()).collect();
-    format!("{} at {}: ", parts.join(" "), event.nf_hook.or_dash())
+    format!("{} at {}", parts.join(" "), event.nf_hook.or_dash())
 }
 
 /// The probe, or the kind of rows without one.
