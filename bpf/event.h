@@ -79,6 +79,9 @@ enum role {
 	ROLE_STATE, /* struct nf_hook_state * */
 	ROLE_TABLE, /* struct xt_table * */
 	ROLE_ENTRIES, /* struct nf_hook_entries * */
+	ROLE_TRACEINFO, /* struct nft_traceinfo * */
+	ROLE_VERDICT, /* struct nft_verdict * */
+	ROLE_RULE, /* struct nft_rule_dp * */
 	ROLE_RETURN, /* behind the last argument: what fexit is given */
 	ROLE_MAX,
 };
@@ -126,6 +129,7 @@ enum netfilter {
 	NETFILTER_HOOK, /* nf_hook_slow, and the functions that it calls */
 	NETFILTER_XTABLES, /* ipt_do_table and its kin */
 	NETFILTER_NFTABLES, /* nft_do_chain */
+	NETFILTER_TRACE, /* nft_trace_notify: at its call, not at its return */
 };
 
 struct function {
@@ -228,13 +232,16 @@ struct call_part {
 	__u64 child; /* of a link: the other packet */
 };
 
-/* A verdict of netfilter, given at a function's return. */
+/* A verdict of netfilter, given at a function's return, or a step of nftables' rules. */
 struct netfilter_part {
 	char table[TABLE_LEN];
 	char chain[CHAIN_LEN];
-	__u8 family; /* NFPROTO_IPV4, ... */
+	__u64 handle; /* of the rule; 0: none */
+	__u8 pf; /* of the hook: NFPROTO_IPV4, ... */
 	__u8 hook; /* NF_INET_PRE_ROUTING, ... */
-	__u8 pad[6];
+	__u8 family; /* of the table, or that of the hook */
+	__u8 step; /* enum nft_trace_types */
+	__u8 pad[4];
 };
 
 /* The functions that nf_hook_slow calls one after the other. */
@@ -248,7 +255,7 @@ _Static_assert(sizeof(struct record) == 136, "no implicit padding on the wire");
 _Static_assert(sizeof(struct free_part) == 16, "no implicit padding on the wire");
 _Static_assert(sizeof(struct sock_part) == 128, "no implicit padding on the wire");
 _Static_assert(sizeof(struct call_part) == 16, "no implicit padding on the wire");
-_Static_assert(sizeof(struct netfilter_part) == 200, "no implicit padding on the wire");
+_Static_assert(sizeof(struct netfilter_part) == 208, "no implicit padding on the wire");
 _Static_assert(sizeof(struct hooks_part) == 136, "no implicit padding on the wire");
 
 /* Capture filters: an empty list or range lets everything pass. */

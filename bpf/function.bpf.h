@@ -72,13 +72,10 @@ static __always_inline struct sk_buff *packet_of(const struct invocation *i)
 		at = parameter(i, ROLE_SKB_REF);
 		return get_pointer((void *)at, UNTYPED);
 	}
-	if (arguments[place(i)][ROLE_PKTINFO] != NO_ARGUMENT) {
-		const struct nft_pktinfo *info = (void *)parameter(i, ROLE_PKTINFO);
-
-		if (!bpf_core_field_exists(info->skb)) /* its module is not loaded */
-			return NULL;
-		return get_pointer(&info->skb, UNTYPED);
-	}
+	if (arguments[place(i)][ROLE_PKTINFO] != NO_ARGUMENT)
+		return packet_of_info((void *)parameter(i, ROLE_PKTINFO));
+	if (arguments[place(i)][ROLE_TRACEINFO] != NO_ARGUMENT)
+		return packet_of_trace((void *)parameter(i, ROLE_TRACEINFO));
 	return (void *)parameter(i, ROLE_SKB);
 }
 
@@ -184,6 +181,36 @@ static __always_inline __u64 emit_with_stack(const struct invocation *i, const s
 	return name;
 }
 
+/* A step of nftables' rules. Those of the recorder's own table say nothing. */
+static __always_inline void emit_step(const struct invocation *i, const struct packet *p, __u64 ts)
+{
+	struct nft_step step = {
+		.info = (void *)parameter(i, ROLE_TRACEINFO),
+		.verdict = (void *)parameter(i, ROLE_VERDICT),
+		.rule = (void *)parameter(i, ROLE_RULE),
+	};
+	const struct nft_pktinfo *pkt = (void *)parameter(i, ROLE_PKTINFO);
+	struct trace_record *e;
+
+	if (!complete_step(&step, &pkt) || is_own_table(step.base))
+		return;
+	e = begin(i->id, sizeof(*e), ts);
+	if (!e)
+		return;
+	fill_task(&e->r, i->ctx);
+	clear_skb(&e->r);
+	clear_netfilter(&e->netfilter);
+	e->r.skb = (__u64)p->skb;
+	fill_place(&e->netfilter, state_of(pkt));
+	fill_step(&e->netfilter, &step);
+	e->r.ret = step.code;
+	e->r.has_ret = true;
+	if (step.code != NF_STOLEN) /* whoever stole it may have freed it */
+		fill_skb(&e->r, p->skb, i->how);
+	e->r.parts = PART_NETFILTER;
+	submit(&e->r);
+}
+
 static __always_inline int on_packet_call(const struct invocation *i, struct sk_buff *skb, __u64 ts)
 {
 	struct call call = {.skb = (__u64)skb};
@@ -205,8 +232,12 @@ static __always_inline int on_packet_call(const struct invocation *i, struct sk_
 	} else {
 		if (filter.active && !follow_call(&p, i))
 			return 0;
-		call.entry = with_stack[place(i)] ? emit_with_stack(i, &p)
-						  : emit_packet(&p, i->id, ts, i->how);
+		if (functions[place(i)].netfilter == NETFILTER_TRACE)
+			emit_step(i, &p, ts);
+		else if (with_stack[place(i)])
+			call.entry = emit_with_stack(i, &p);
+		else
+			call.entry = emit_packet(&p, i->id, ts, i->how);
 	}
 	remember(i, &call);
 	return 0;
@@ -288,45 +319,20 @@ static __always_inline void emit_links(const struct invocation *i, const struct 
 	}
 }
 
-/* Types of modules: a kernel describes them from 5.11 on, and as long as the module is loaded. */
-static __always_inline void read_nft_names(struct netfilter_part *n, const struct nft_chain *chain)
-{
-	const struct nft_table *table = NULL;
-
-	if (!bpf_core_field_exists(chain->table) || !bpf_core_field_exists(table->name))
-		return;
-	table = get_pointer(&chain->table, UNTYPED);
-	bpf_probe_read_kernel_str(n->chain, sizeof(n->chain), get_pointer(&chain->name, UNTYPED));
-	bpf_probe_read_kernel_str(n->table, sizeof(n->table), get_pointer(&table->name, UNTYPED));
-}
-
-static __always_inline const struct nf_hook_state *state_of(const struct call *call, __u8 netfilter)
-{
-	const struct nft_pktinfo *info = (void *)call->other;
-	const struct nft_pktinfo___5_12 *old = (void *)call->other;
-
-	if (netfilter != NETFILTER_NFTABLES)
-		return (void *)call->other;
-	if (bpf_core_field_exists(info->state))
-		return get_pointer(&info->state, UNTYPED);
-	if (bpf_core_field_exists(old->xt.state))
-		return get_pointer(&old->xt.state, UNTYPED);
-	return NULL;
-}
-
 static __always_inline void fill_netfilter(struct netfilter_part *n, const struct call *call,
 					   __u8 netfilter)
 {
-	const struct nf_hook_state *state = state_of(call, netfilter);
 	const struct xt_table *table = (void *)call->chain;
 
-	n->table[0] = n->chain[0] = 0;
-	n->hook = get8(&state->hook, UNTYPED);
-	n->family = get8(&state->pf, UNTYPED);
+	clear_netfilter(n);
+	if (netfilter == NETFILTER_NFTABLES)
+		fill_place(n, state_of((void *)call->other));
+	else
+		fill_place(n, (void *)call->other);
 	if (netfilter == NETFILTER_XTABLES && bpf_core_field_exists(table->name))
 		bpf_probe_read_kernel_str(n->table, sizeof(table->name), table->name);
 	else if (netfilter == NETFILTER_NFTABLES)
-		read_nft_names(n, (void *)call->chain);
+		fill_chain(n, (void *)call->chain);
 }
 
 static __always_inline void fill_return(const struct invocation *i, struct record *r,
@@ -355,20 +361,6 @@ static __always_inline void emit_return(const struct invocation *i, const struct
 	submit(&e->r);
 }
 
-/* Whoever called nf_hook_slow holds the lock under which its entries live (rcu_read_lock). */
-static __always_inline void fill_hooks(struct hooks_part *h, const struct call *call)
-{
-	const struct nf_hook_entries *entries = (void *)call->chain;
-	const struct nf_hook_entry *entry = entries->hooks;
-	__u32 count = get16(&entries->num_hook_entries, UNTYPED);
-
-	__builtin_memset(h, 0, sizeof(*h));
-	h->count = count > call->first ? count - call->first : 0;
-	entry += call->first & 0xffff;
-	for (int n = 0; n < MOST_HOOKS && n < h->count; n++)
-		h->functions[n] = get64(&entry[n].hook, UNTYPED);
-}
-
 static __always_inline void emit_hooks(const struct invocation *i, const struct call *call,
 				       __u64 ret)
 {
@@ -378,7 +370,7 @@ static __always_inline void emit_hooks(const struct invocation *i, const struct 
 		return;
 	fill_return(i, &e->r, &e->call, call, ret);
 	fill_netfilter(&e->netfilter, call, NETFILTER_HOOK);
-	fill_hooks(&e->hooks, call);
+	fill_hooks(&e->hooks, (void *)call->chain, call->first);
 	e->r.parts = PART_CALL | PART_NETFILTER | PART_HOOKS;
 	submit(&e->r);
 }

@@ -32,6 +32,10 @@ struct netfilter_record {
 	struct call_part call;
 	struct netfilter_part netfilter;
 };
+struct trace_record {
+	struct record r;
+	struct netfilter_part netfilter;
+};
 struct hooks_record {
 	struct record r;
 	struct call_part call;

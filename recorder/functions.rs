@@ -50,7 +50,8 @@ impl Function {
 
     /// Whether it is called with a packet.
     fn takes_packet(&self) -> bool {
-        [Role::ROLE_SKB, Role::ROLE_SKB_REF, Role::ROLE_PKTINFO].iter().any(|role| self.has(*role))
+        let ways = [Role::ROLE_SKB, Role::ROLE_SKB_REF, Role::ROLE_PKTINFO, Role::ROLE_TRACEINFO];
+        ways.iter().any(|role| self.has(*role))
     }
 
     /// Whether it has such an argument.
@@ -111,6 +112,11 @@ impl Function {
         link.is_some_and(|link| matches!(link.relation, Relation::Clone | Relation::Copy))
     }
 
+    /// Whether a step of nftables' rules is recorded instead of its call.
+    pub fn traces(&self) -> bool {
+        self.netfilter() == Verdict::NETFILTER_TRACE
+    }
+
     /// Which verdict of netfilter it gives.
     fn netfilter(&self) -> Verdict {
         let Some(entry) = self.entry else {
@@ -120,7 +126,9 @@ impl Function {
             return Verdict::NETFILTER_NONE;
         }
         let has = |extra| entry.extra.contains(&extra);
-        if has(Extra::Chain) {
+        if has(Extra::Trace) {
+            Verdict::NETFILTER_TRACE
+        } else if has(Extra::Chain) {
             Verdict::NETFILTER_NFTABLES
         } else if has(Extra::Table) {
             Verdict::NETFILTER_XTABLES
@@ -259,6 +267,7 @@ fn role_of(takes: Take) -> Role {
         Take::Sk => Role::ROLE_SK,
         Take::Socket => Role::ROLE_SOCKET,
         Take::PktInfo => Role::ROLE_PKTINFO,
+        Take::TraceInfo => Role::ROLE_TRACEINFO,
     }
 }
 
@@ -270,5 +279,6 @@ fn name_of(takes: Take) -> &'static str {
         Take::Sk => "struct sock *",
         Take::Socket => "struct socket *",
         Take::PktInfo => "struct nft_pktinfo *",
+        Take::TraceInfo => "struct nft_traceinfo *",
     }
 }

@@ -455,7 +455,8 @@ fn group_of(probe: &Probe) -> Option<&'static str> {
 fn records_stacks(probe: &Probe) -> bool {
     match &probe.target {
         Target::Tracepoint(tracepoint) => has_room(tracepoint),
-        Target::Function(_) | Target::Absent(_) => true,
+        Target::Function(function) => !function.traces(),
+        Target::Absent(_) => true,
     }
 }
 

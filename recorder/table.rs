@@ -255,9 +255,13 @@ impl Table {
             None => self.rows.verdict.put_str(row, &(r.ret as i32).to_string()),
         }
         self.rows.family.put_str(row, names::netfilter_family(n.family));
-        self.rows.hook.put_str(row, names::hook(n.family, n.hook));
+        self.rows.hook.put_str(row, names::hook(n.pf, n.hook));
         put_name(&mut self.rows.table, row, &n.table);
         put_name(&mut self.rows.chain, row, &n.chain);
+        put_nonzero(&mut self.rows.handle, row, n.handle);
+        if let Some(step) = names::step(n.step) {
+            self.rows.step.put_str(row, step);
+        }
     }
 
     /// The functions that netfilter called, in their order.
@@ -517,7 +521,7 @@ fn by_number(probes: &[Probe]) -> Vec<Option<Probe>> {
 /// The kind of a record's row.
 fn kind_of(r: &record, wire: &Wire<'_>, probe: &Probe) -> &'static str {
     match form(r.form.into()) {
-        form::FORM_RETURN if wire.netfilter.is_some() => kind::NF,
+        _ if wire.netfilter.is_some() => kind::NF,
         form::FORM_RETURN => kind::RET,
         form::FORM_LINK => kind::LINK,
         _ => probe.kind(),

@@ -14,7 +14,7 @@ const _: () = assert!(size_of::<free_part>() == 16, "struct free_part changed: u
 const _: () = assert!(size_of::<sock_part>() == 128, "struct sock_part changed: update parse()");
 
 const _: () = assert!(size_of::<call_part>() == 16, "struct call_part changed: update parse()");
-const _: () = assert!(size_of::<netfilter_part>() == 200, "struct netfilter_part changed: update parse()");
+const _: () = assert!(size_of::<netfilter_part>() == 208, "struct netfilter_part changed: update parse()");
 const _: () = assert!(size_of::<hooks_part>() == 136, "struct hooks_part changed: update parse()");
 
 /// One event as a hook recorded it.

@@ -416,6 +416,10 @@ pub struct Rows {
     pub chain: Text,
     /// Nf rows of nf_hook_slow: the functions called there.
     pub hooks: Text,
+    /// Nf rows of nft_trace_notify: the rule's handle.
+    pub handle: Column<u64>,
+    /// Nf rows of nft_trace_notify: rule, return or policy.
+    pub step: Text,
 }
 
 impl Rows {
@@ -492,6 +496,7 @@ impl Rows {
             &mut self.table,
             &mut self.chain,
             &mut self.hooks,
+            &mut self.step,
         ]
     }
 
@@ -585,6 +590,8 @@ impl Rows {
             self.table.array(n)?,
             self.chain.array(n)?,
             self.hooks.array(n)?,
+            self.handle.array::<UInt64Type>(Type::U64, n),
+            self.step.array(n)?,
         ])
     }
 }

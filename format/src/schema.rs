@@ -188,6 +188,13 @@ pub const COLUMNS: &[Column] = &[
         Dictionary,
         "nf rows of nf_hook_slow: the functions called there, in order, a;b; ... at the end where there are more",
     ),
+    opt("handle", U64, Dictionary, "nf rows of nft_trace_notify: the rule's handle, as nft -a shows it"),
+    opt(
+        "step",
+        Text,
+        Dictionary,
+        "nf rows of nft_trace_notify: rule, return (from a chain) or policy (at the end of a base chain)",
+    ),
 ];
 
 /// The position of a column by its name.
