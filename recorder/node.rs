@@ -52,6 +52,7 @@ impl Node {
             probe: words.to_vec(),
             no_probe: Vec::new(),
             hooks: false,
+            nft_trace: false,
             backend: None,
             btf: None,
             stack: Vec::new(),

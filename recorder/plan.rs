@@ -17,6 +17,9 @@ use crate::probes::{self, TRACEPOINTS, Tracepoint};
 /// The function that calls the hooks of a place of the stack.
 const HOOK_CALLER: &str = "nf_hook_slow";
 
+/// The function that nftables calls with each rule that a traced packet meets.
+const TRACER: &str = "nft_trace_notify";
+
 /// What a probe is attached to.
 #[derive(Clone, Debug)]
 pub enum Target {
@@ -119,6 +122,10 @@ pub fn choose(
     if subject.hooks {
         chosen.add(hooks(functions)?);
     }
+    if subject.nft_trace {
+        functions.with_context(|| without_functions("--nft-trace"))?;
+        chosen.add(split(catalog::by_name(TRACER).into_iter()));
+    }
     for word in &subject.no_probe {
         chosen.remove(&look_up(word, functions)?);
     }
@@ -144,7 +151,7 @@ fn without_functions(flag: &str) -> String {
 ///
 /// When a flag says nothing without a probe that is not there.
 pub fn check_demanded(subject: &Subject, plan: &[Probe]) -> Result<()> {
-    let demands = [(subject.hooks, "--hooks", HOOK_CALLER)];
+    let demands = [(subject.hooks, "--hooks", HOOK_CALLER), (subject.nft_trace, "--nft-trace", TRACER)];
     for (_, flag, name) in demands.into_iter().filter(|(wanted, ..)| *wanted) {
         match plan.iter().find(|probe| probe.name() == name).map(|probe| &probe.outcome) {
             None => bail!("{flag} needs the probe {name}, which --no-probe leaves out"),

@@ -44,7 +44,7 @@ fn flags_about_functions_are_refused_where_none_can_be_probed() {
     }
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("new.ntc");
-    for flag in ["--hooks"] {
+    for flag in ["--hooks", "--nft-trace"] {
         let output = ntrec(&["capture", "--duration", "1ms", flag, "-o", file.to_str().unwrap()]);
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{said}");
