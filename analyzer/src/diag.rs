@@ -7,7 +7,7 @@ pub mod finding;
 mod group;
 mod observe;
 
-pub use finding::{Example, Finding, Rule, Share, Where};
+pub use finding::{Example, Finding, Share, Where};
 pub use observe::Observer;
 
 #[cfg(test)]

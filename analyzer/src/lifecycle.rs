@@ -164,8 +164,8 @@ pub struct Life {
     pub matched: bool,
     /// The packet that it was made of, and what it is of it: clone, copy, segment, fragment.
     pub origin: Option<(u64, Sym)>,
-    /// The verdict of netfilter that ended it: of the innermost function that names a table, with what the outer ones
-    /// say of hook functions.
+    /// The verdict of netfilter that ended it: the traced rule's, or that of the innermost function that names a table,
+    /// with what the outer ones say of hook functions.
     pub verdict: Option<Box<Event>>,
     /// What a function of netfilter said last.
     said: Said,
@@ -204,7 +204,7 @@ impl Life {
     /// Notes a verdict that ends it.
     fn judge(&mut self, event: &Event) {
         let verdict = self.verdict.get_or_insert_with(|| Box::new(*event));
-        if event.nf_table.is_some() {
+        if event.nf_table.is_some() && (verdict.nf_step.is_none() || event.nf_step.is_some()) {
             **verdict = *event;
         } else if verdict.nf_hooks.is_none() {
             (verdict.nf_hooks, verdict.nf_by) = (event.nf_hooks, event.nf_by);
@@ -566,6 +566,7 @@ impl<'a> Lives<'a> {
         match event.hook() {
             Hook::Drop | Hook::Consume | Hook::End => self.freed(slot, event, done),
             Hook::Call => self.called(slot, event),
+            Hook::Step if event.says == Sym::NF_DROP => self.slots[slot as usize].judge(event),
             _ => {}
         }
     }
@@ -602,6 +603,7 @@ impl<'a> Lives<'a> {
         let life = &mut self.slots[slot as usize];
         let event = Event { nf_by: giver(event, &life.said), ..*event };
         life.said = Said::by(&event);
+        life.matched = life.matched || (self.filter)(&event, &life.flow);
         // From 6.10 on a rule that drops frees the packet itself, and says that it keeps it.
         if event.says == Sym::NF_DROP || life.ending == Some(End::Dropped) {
             life.judge(&event);
@@ -673,9 +675,7 @@ impl<'a> Lives<'a> {
     fn add(&mut self, slot: u32, event: &Event) {
         let life = &mut self.slots[slot as usize];
         apply(life, event);
-        if !life.matched {
-            life.matched = (self.filter)(event, &life.flow);
-        }
+        life.matched = life.matched || (self.filter)(event, &life.flow);
         self.keep(slot, event);
         let life = &self.slots[slot as usize];
         if receive_rank(event.hook()) > 0 {

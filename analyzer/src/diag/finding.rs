@@ -1,11 +1,10 @@
 //! A finding: one root cause, with everything that is known about it, as plain data.
 
-use std::fmt::{self, Display, Formatter};
-
 use serde::Serialize;
 
-use crate::event::{Event, Flow};
+use crate::event::Flow;
 use crate::knowledge::Severity;
+use crate::rule::Rule;
 use crate::symbol::Sym;
 
 /// Something and how often it was seen.
@@ -24,61 +23,6 @@ pub struct Where {
     pub dev: Sym,
     /// Namespace, inode; 0: unknown.
     pub netns: u32,
-}
-
-/// Where netfilter dropped, as far as it is known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub struct Rule {
-    /// Family of the table, or of the packet where no table is known.
-    pub family: Sym,
-    /// Table.
-    #[serde(skip_serializing_if = "no_text")]
-    pub table: Sym,
-    /// Chain.
-    #[serde(skip_serializing_if = "no_text")]
-    pub chain: Sym,
-    /// Place of the stack.
-    pub hook: Sym,
-    /// The hook function that gave the verdict.
-    #[serde(skip_serializing_if = "no_text")]
-    pub function: Sym,
-    /// All hook functions of that place, `a;b`.
-    #[serde(skip_serializing_if = "no_text")]
-    pub functions: Sym,
-}
-
-impl Rule {
-    /// What a verdict says.
-    pub fn of(verdict: &Event) -> Self {
-        Self {
-            family: verdict.family,
-            table: verdict.nf_table,
-            chain: verdict.nf_chain,
-            hook: verdict.nf_hook,
-            function: verdict.nf_by,
-            functions: verdict.nf_hooks,
-        }
-    }
-}
-
-impl Display for Rule {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let named = [self.family, self.table, self.chain].into_iter().filter(|part| part.is_some());
-        named.into_iter().try_for_each(|part| write!(f, "{part} "))?;
-        write!(f, "at {}", self.hook.or_dash())?;
-        if self.function.is_some() {
-            write!(f, ", by {}", self.function)
-        } else if self.functions.is_some() {
-            write!(f, ", by one of {} (which one is not known)", self.functions.text().replace(';', ", "))
-        } else {
-            Ok(())
-        }
-    }
-}
-
-/// Whether there is no text (serde).
-fn no_text(value: &Sym) -> bool {
-    value.is_none()
 }
 
 /// A life to look at.

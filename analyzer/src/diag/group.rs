@@ -6,11 +6,12 @@ use std::rc::Rc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::finding::{Example, Finding, Rule, Share, Where};
+use super::finding::{Example, Finding, Share, Where};
 use crate::address::{Addr, with_port};
 use crate::event::{Event, Flow};
 use crate::knowledge::{Key, Knowledge, Meaning, Severity, function_of};
 use crate::numbers::grouped;
+use crate::rule::Rule;
 use crate::symbol::Sym;
 
 /// Different things that a group counts at most: flows, devices, places.

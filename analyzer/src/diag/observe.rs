@@ -4,13 +4,14 @@ use std::rc::Rc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::finding::{Example, Finding, Rule, Where};
+use super::finding::{Example, Finding, Where};
 use super::group::{Evidence, Groups, Observation};
 use crate::address::Addr;
 use crate::event::{Event, Flow, Hook};
 use crate::knowledge::{Knowledge, Meaning, Severity, Signal};
 use crate::lifecycle::{Life, Lives, Outcome};
 use crate::loss::Losses;
+use crate::rule::Rule;
 use crate::symbol::Sym;
 
 /// Flows that are remembered for a purpose at most.

@@ -235,7 +235,7 @@ fn dropped_by_hooks(hooks: &str, nested: &str) -> Vec<String> {
          19 7 nf_hook_slow kind=nf of=2 says=NF_DROP hook=FORWARD family=ip hooks={hooks} n=9"
     ));
     assert_eq!(short(&found), ["netfilter-drop 10.0.0.2:3 1 1"]);
-    found[0].rules.iter().map(|rule| rule.what.to_string()).collect()
+    found[0].rules.iter().map(|rule| format!("{}{}", rule.what, rule.what.blame())).collect()
 }
 
 #[test]
@@ -247,6 +247,22 @@ fn the_hook_function_that_returned_last_gave_the_verdict() {
          16 7 nft_do_chain kind=nf of=6 says=NF_DROP hook=FORWARD family=ip table=t chain=c n=7
          17 7 b kind=nf of=5 says=NF_DROP n=8";
     assert_eq!(dropped_by_hooks("a;b.isra.0;c", second), ["ip t c at FORWARD, by b"]);
+}
+
+#[test]
+fn the_rule_that_was_traced_to_drop_is_named() {
+    let traced = |step: &str| {
+        let nested = format!(
+            "12 7 nft_trace_notify kind=nf says=NFT_JUMP hook=FORWARD family=inet table=t chain=c handle=3 step=rule n=3
+             13 7 nft_trace_notify kind=nf says=NF_DROP hook=FORWARD family=inet table=t {step} n=4
+             14 7 nft_do_chain kind=pkt n=5
+             15 7 nft_do_chain kind=nf of=5 says=NF_DROP hook=FORWARD family=inet table=t chain=c n=6"
+        );
+        dropped_by_hooks("a", &nested)
+    };
+    assert_eq!(traced("chain=user handle=7 step=rule"), ["inet t user handle 7 at FORWARD, by a"]);
+    assert_eq!(traced("handle=7 step=rule"), ["inet t handle 7 at FORWARD, by a"]);
+    assert_eq!(traced("chain=c step=policy"), ["inet t c policy at FORWARD, by a"]);
 }
 
 #[test]
