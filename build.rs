@@ -5,7 +5,7 @@ use std::{env, path::PathBuf};
 use libbpf_cargo::SkeletonBuilder;
 
 /// The BPF sources; a change in any of them makes a new skeleton.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "bpf/ntrec.bpf.c",
     "bpf/event.h",
     "bpf/kernel.h",
@@ -15,6 +15,7 @@ const SOURCES: [&str; 9] = [
     "bpf/filter.bpf.h",
     "bpf/record.bpf.h",
     "bpf/function.bpf.h",
+    "bpf/netfilter.bpf.h",
 ];
 
 #[allow(clippy::panic, reason = "a build that cannot go on has failed")]

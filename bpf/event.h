@@ -16,6 +16,7 @@
 #define TABLE_LEN 64 /* of a table's name: XT_TABLE_MAXNAMELEN is 32, nftables' have no bound */
 #define CHAIN_LEN 128 /* NFT_CHAIN_MAXNAMELEN */
 #define HEADER_LONG 128 /* IPv6, long options, tunnels */
+#define MOST_HOOKS 16 /* hook functions kept of one place of the stack */
 
 /*
  * Every tracepoint of the recorder, by its name. Numbers from PROBE_MAX on are
@@ -77,6 +78,10 @@ enum role {
 	ROLE_SOCKET, /* struct socket * */
 	ROLE_STATE, /* struct nf_hook_state * */
 	ROLE_TABLE, /* struct xt_table * */
+	ROLE_ENTRIES, /* struct nf_hook_entries * */
+	ROLE_TRACEINFO, /* struct nft_traceinfo * */
+	ROLE_VERDICT, /* struct nft_verdict * */
+	ROLE_RULE, /* struct nft_rule_dp * */
 	ROLE_RETURN, /* behind the last argument: what fexit is given */
 	ROLE_MAX,
 };
@@ -91,6 +96,7 @@ enum part {
 	PART_STACK = 16,
 	PART_CALL = 32,
 	PART_NETFILTER = 64,
+	PART_HOOKS = 128,
 };
 
 /* What an event of a function is. */
@@ -120,9 +126,10 @@ enum link {
 /* Which verdict of netfilter a function gives. */
 enum netfilter {
 	NETFILTER_NONE,
-	NETFILTER_HOOK, /* nf_hook_slow */
+	NETFILTER_HOOK, /* nf_hook_slow, and the functions that it calls */
 	NETFILTER_XTABLES, /* ipt_do_table and its kin */
 	NETFILTER_NFTABLES, /* nft_do_chain */
+	NETFILTER_TRACE, /* nft_trace_notify: at its call, not at its return */
 };
 
 struct function {
@@ -225,20 +232,31 @@ struct call_part {
 	__u64 child; /* of a link: the other packet */
 };
 
-/* A verdict of netfilter, given at a function's return. */
+/* A verdict of netfilter, given at a function's return, or a step of nftables' rules. */
 struct netfilter_part {
 	char table[TABLE_LEN];
 	char chain[CHAIN_LEN];
-	__u8 family; /* NFPROTO_IPV4, ... */
+	__u64 handle; /* of the rule; 0: none */
+	__u8 pf; /* of the hook: NFPROTO_IPV4, ... */
 	__u8 hook; /* NF_INET_PRE_ROUTING, ... */
-	__u8 pad[6];
+	__u8 family; /* of the table, or that of the hook */
+	__u8 step; /* enum nft_trace_types */
+	__u8 pad[4];
+};
+
+/* The functions that nf_hook_slow calls one after the other. */
+struct hooks_part {
+	__u64 functions[MOST_HOOKS];
+	__u32 count; /* of all, those without room too */
+	__u32 pad;
 };
 
 _Static_assert(sizeof(struct record) == 136, "no implicit padding on the wire");
 _Static_assert(sizeof(struct free_part) == 16, "no implicit padding on the wire");
 _Static_assert(sizeof(struct sock_part) == 128, "no implicit padding on the wire");
 _Static_assert(sizeof(struct call_part) == 16, "no implicit padding on the wire");
-_Static_assert(sizeof(struct netfilter_part) == 200, "no implicit padding on the wire");
+_Static_assert(sizeof(struct netfilter_part) == 208, "no implicit padding on the wire");
+_Static_assert(sizeof(struct hooks_part) == 136, "no implicit padding on the wire");
 
 /* Capture filters: an empty list or range lets everything pass. */
 #define FILTER_MAX 8 /* entries of each list */

@@ -18,9 +18,9 @@ struct call {
 	__u64 sk;
 	__u64 entry; /* the name of its own event */
 	__u64 other; /* the second packet, struct nf_hook_state * or xt_table * */
-	__u64 chain; /* struct nft_chain *, or what xtables are called with */
+	__u64 chain; /* struct nft_chain *, nf_hook_entries *, or what xtables are called with */
 	__u32 id;
-	__u32 pad;
+	__u32 first; /* nf_hook_slow: the entry that it begins with */
 };
 
 /*
@@ -72,13 +72,10 @@ static __always_inline struct sk_buff *packet_of(const struct invocation *i)
 		at = parameter(i, ROLE_SKB_REF);
 		return get_pointer((void *)at, UNTYPED);
 	}
-	if (arguments[place(i)][ROLE_PKTINFO] != NO_ARGUMENT) {
-		const struct nft_pktinfo *info = (void *)parameter(i, ROLE_PKTINFO);
-
-		if (!bpf_core_field_exists(info->skb)) /* its module is not loaded */
-			return NULL;
-		return get_pointer(&info->skb, UNTYPED);
-	}
+	if (arguments[place(i)][ROLE_PKTINFO] != NO_ARGUMENT)
+		return packet_of_info((void *)parameter(i, ROLE_PKTINFO));
+	if (arguments[place(i)][ROLE_TRACEINFO] != NO_ARGUMENT)
+		return packet_of_trace((void *)parameter(i, ROLE_TRACEINFO));
 	return (void *)parameter(i, ROLE_SKB);
 }
 
@@ -111,6 +108,8 @@ static __always_inline void remember(const struct invocation *i, struct call *ca
 		call->chain = parameter(i, ROLE_LOCATION);
 	} else if (netfilter == NETFILTER_HOOK) {
 		call->other = parameter(i, ROLE_STATE);
+		call->chain = parameter(i, ROLE_ENTRIES);
+		call->first = parameter(i, ROLE_FIRST);
 	} else if (functions[place(i)].link >= LINK_IF_ZERO) {
 		call->other = parameter(i, ROLE_SKB2);
 	}
@@ -182,55 +181,83 @@ static __always_inline __u64 emit_with_stack(const struct invocation *i, struct 
 	return name;
 }
 
-static __always_inline int on_packet_call(const struct invocation *i, struct sk_buff *skb)
+/* A step of nftables' rules. Those of the recorder's own table say nothing. */
+static __always_inline void emit_step(const struct invocation *i, const struct packet *p)
 {
-	struct call call = {.skb = (__u64)skb};
-	struct sock *sk = NULL;
-	struct packet p;
+	struct nft_step step = {
+		.info = (void *)parameter(i, ROLE_TRACEINFO),
+		.verdict = (void *)parameter(i, ROLE_VERDICT),
+		.rule = (void *)parameter(i, ROLE_RULE),
+	};
+	const struct nft_pktinfo *pkt = (void *)parameter(i, ROLE_PKTINFO);
+	struct trace_record *e;
 
-	read_packet(&p, i->ctx, skb, functions[place(i)].flags & FUNCTION_RECEIVES, i->how);
-	if (lacks_header(&p, i)) {
-		sk = socket_of(i);
-		if (!sk)
-			sk = get_pointer(&skb->sk, i->how);
-	}
-	if (sk) {
-		__u64 key = (__u64)skb;
-
-		if (!is_followed(key) && !passes_sock(i->ctx, place(i), sk, i->how))
-			return 0;
-		call.entry = emit_segment(i, skb, sk);
-	} else {
-		if (filter.active && !follow_call(&p, i))
-			return 0;
-		call.entry = with_stack[place(i)]
-				     ? emit_with_stack(i, &p)
-				     : emit_packet(&p, i->id, bpf_ktime_get_ns(), i->how);
-	}
-	remember(i, &call);
-	return 0;
+	if (!complete_step(&step, &pkt) || is_own_table(step.base))
+		return;
+	e = begin(i->id, sizeof(*e), bpf_ktime_get_ns());
+	if (!e)
+		return;
+	fill_task(&e->r, i->ctx);
+	clear_skb(&e->r);
+	clear_netfilter(&e->netfilter);
+	e->r.skb = (__u64)p->skb;
+	fill_place(&e->netfilter, state_of(pkt));
+	fill_step(&e->netfilter, &step);
+	e->r.ret = step.code;
+	e->r.has_ret = true;
+	if (step.code != NF_STOLEN) /* whoever stole it may have freed it */
+		fill_skb(&e->r, p->skb, i->how);
+	e->r.parts = PART_NETFILTER;
+	submit(&e->r);
 }
 
-static __always_inline int on_socket_call(const struct invocation *i)
+static __always_inline void on_packet_call(const struct invocation *i, struct packet *p,
+					   struct call *call)
 {
-	struct sock *sk = socket_of(i);
-	struct call call = {.sk = (__u64)sk};
+	if (filter.active && !follow_call(p, i))
+		return;
+	if (functions[place(i)].netfilter == NETFILTER_TRACE)
+		emit_step(i, p);
+	else if (with_stack[place(i)])
+		call->entry = emit_with_stack(i, p);
+	else
+		call->entry = emit_packet(p, i->id, bpf_ktime_get_ns(), i->how);
+	remember(i, call);
+}
 
-	if (!sk || !passes_sock(i->ctx, place(i), sk, i->how))
-		return 0;
-	call.entry = emit_segment(i, NULL, sk);
-	remember(i, &call);
-	return 0;
+/* A socket, or a packet of which only its socket tells. */
+static __always_inline void on_socket_call(const struct invocation *i, struct sk_buff *skb,
+					   struct sock *sk, struct call *call)
+{
+	if (!(skb && is_followed((__u64)skb)) && !passes_sock(i->ctx, place(i), sk, i->how))
+		return;
+	call->entry = emit_segment(i, skb, sk);
+	remember(i, call);
 }
 
 static __always_inline int on_call(const struct invocation *i)
 {
+	struct sock *sk = NULL;
+	struct call call = {};
 	struct sk_buff *skb;
+	struct packet p;
 
 	if (silent() || i->id >= PROBES)
 		return 0;
 	skb = packet_of(i);
-	return skb ? on_packet_call(i, skb) : on_socket_call(i);
+	if (skb)
+		read_packet(&p, i->ctx, skb, functions[place(i)].flags & FUNCTION_RECEIVES, i->how);
+	if (!skb || lacks_header(&p, i))
+		sk = socket_of(i);
+	if (!sk && skb && lacks_header(&p, i))
+		sk = get_pointer(&skb->sk, i->how);
+	call.skb = (__u64)skb;
+	call.sk = skb ? 0 : (__u64)sk;
+	if (sk)
+		on_socket_call(i, skb, sk, &call);
+	else if (skb)
+		on_packet_call(i, &p, &call);
+	return 0;
 }
 
 /* One packet came of another, or goes on in another. */
@@ -286,45 +313,20 @@ static __always_inline void emit_links(const struct invocation *i, const struct 
 	}
 }
 
-/* Types of modules: a kernel describes them from 5.11 on, and as long as the module is loaded. */
-static __always_inline void read_nft_names(struct netfilter_part *n, const struct nft_chain *chain)
-{
-	const struct nft_table *table = NULL;
-
-	if (!bpf_core_field_exists(chain->table) || !bpf_core_field_exists(table->name))
-		return;
-	table = get_pointer(&chain->table, UNTYPED);
-	bpf_probe_read_kernel_str(n->chain, sizeof(n->chain), get_pointer(&chain->name, UNTYPED));
-	bpf_probe_read_kernel_str(n->table, sizeof(n->table), get_pointer(&table->name, UNTYPED));
-}
-
-static __always_inline const struct nf_hook_state *state_of(const struct call *call, __u8 netfilter)
-{
-	const struct nft_pktinfo *info = (void *)call->other;
-	const struct nft_pktinfo___5_12 *old = (void *)call->other;
-
-	if (netfilter != NETFILTER_NFTABLES)
-		return (void *)call->other;
-	if (bpf_core_field_exists(info->state))
-		return get_pointer(&info->state, UNTYPED);
-	if (bpf_core_field_exists(old->xt.state))
-		return get_pointer(&old->xt.state, UNTYPED);
-	return NULL;
-}
-
 static __always_inline void fill_netfilter(struct netfilter_part *n, const struct call *call,
 					   __u8 netfilter)
 {
-	const struct nf_hook_state *state = state_of(call, netfilter);
 	const struct xt_table *table = (void *)call->chain;
 
-	n->table[0] = n->chain[0] = 0;
-	n->hook = get8(&state->hook, UNTYPED);
-	n->family = get8(&state->pf, UNTYPED);
+	clear_netfilter(n);
+	if (netfilter == NETFILTER_NFTABLES)
+		fill_place(n, state_of((void *)call->other));
+	else
+		fill_place(n, (void *)call->other);
 	if (netfilter == NETFILTER_XTABLES && bpf_core_field_exists(table->name))
 		bpf_probe_read_kernel_str(n->table, sizeof(table->name), table->name);
 	else if (netfilter == NETFILTER_NFTABLES)
-		read_nft_names(n, (void *)call->chain);
+		fill_chain(n, (void *)call->chain);
 }
 
 static __always_inline void fill_return(const struct invocation *i, struct record *r,
@@ -350,6 +352,20 @@ static __always_inline void emit_return(const struct invocation *i, const struct
 		return;
 	fill_return(i, &e->r, &e->call, call, ret);
 	e->r.parts = PART_CALL;
+	submit(&e->r);
+}
+
+static __always_inline void emit_hooks(const struct invocation *i, const struct call *call,
+				       __u64 ret)
+{
+	struct hooks_record *e = begin(i->id, sizeof(*e), bpf_ktime_get_ns());
+
+	if (!e)
+		return;
+	fill_return(i, &e->r, &e->call, call, ret);
+	fill_netfilter(&e->netfilter, call, NETFILTER_HOOK);
+	fill_hooks(&e->hooks, (void *)call->chain, call->first);
+	e->r.parts = PART_CALL | PART_NETFILTER | PART_HOOKS;
 	submit(&e->r);
 }
 
@@ -379,7 +395,9 @@ static __always_inline int on_return(struct invocation *i, __u64 ret)
 	i->id = call.id;
 	if (silent() || i->id >= PROBES)
 		return 0;
-	if (functions[place(i)].netfilter)
+	if (with_hooks && arguments[place(i)][ROLE_ENTRIES] != NO_ARGUMENT)
+		emit_hooks(i, &call, ret);
+	else if (functions[place(i)].netfilter)
 		emit_verdict(i, &call, ret);
 	else
 		emit_return(i, &call, ret);

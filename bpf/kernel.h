@@ -55,6 +55,18 @@ enum {
 /* linux/interrupt.h */
 #define NET_RX_SOFTIRQ 3
 
+/* uapi/linux/netfilter.h, uapi/linux/netfilter/nf_tables.h */
+#define NF_STOLEN 2
+#define NF_VERDICT_MASK 0xff
+#define NFT_CONTINUE -1
+#define NFT_RETURN -5
+enum nft_trace_types {
+	NFT_TRACETYPE_UNSPEC,
+	NFT_TRACETYPE_POLICY,
+	NFT_TRACETYPE_RETURN,
+	NFT_TRACETYPE_RULE,
+};
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 typedef struct {
@@ -163,11 +175,22 @@ struct nf_hook_state {
 	__u8 pf;
 };
 
+struct nf_hook_entry {
+	void *hook;
+	void *priv;
+};
+
+struct nf_hook_entries {
+	__u16 num_hook_entries;
+	struct nf_hook_entry hooks[];
+};
+
 struct xt_table {
 	char name[32];
 };
 
 struct nft_table {
+	__u16 family : 6;
 	char *name;
 };
 
@@ -187,6 +210,46 @@ struct xt_action_param {
 };
 struct nft_pktinfo___5_12 {
 	struct xt_action_param xt;
+};
+
+struct nft_base_chain {
+	__u8 policy;
+	struct nft_chain chain;
+};
+
+struct nft_verdict {
+	__u32 code;
+};
+
+/*
+ * The rules of a chain stand one behind the other, each with its expressions (dlen);
+ * the last is none, but names the chain (6.4).
+ */
+struct nft_rule_dp {
+	__u64 is_last : 1;
+	__u64 dlen : 12;
+	__u64 handle : 42;
+};
+struct nft_rule_dp_last {
+	const struct nft_chain *chain;
+};
+
+/* Until 5.16 traced rules were these. */
+struct nft_rule {
+	__u64 handle : 42;
+};
+
+struct nft_traceinfo {
+	enum nft_trace_types type : 8;
+	const struct nft_base_chain *basechain;
+};
+
+/* Until 6.3 it held all that is traced. */
+struct nft_traceinfo___6_3 {
+	const struct nft_pktinfo *pkt;
+	const struct nft_chain *chain;
+	const void *rule;
+	const struct nft_verdict *verdict;
 };
 
 struct skb_shared_info {

@@ -3,7 +3,7 @@
  * Kernel event -> ring buffer. One short program a hook; what each probe means
  * is in the header files by concern: event.h (the wire), packet (headers),
  * filter and pcap (what starts to be followed), record (filling), function
- * (kernel functions, by whatever backend).
+ * (kernel functions, by whatever backend), netfilter (what they say of rules).
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
@@ -700,4 +700,5 @@ int on_neigh_cleanup_and_release(__u64 *ctx)
 	return on_neigh(ctx, NEIGH_CLEANUP_AND_RELEASE);
 }
 
+#include "netfilter.bpf.h"
 #include "function.bpf.h"

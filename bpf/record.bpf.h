@@ -32,6 +32,16 @@ struct netfilter_record {
 	struct call_part call;
 	struct netfilter_part netfilter;
 };
+struct trace_record {
+	struct record r;
+	struct netfilter_part netfilter;
+};
+struct hooks_record {
+	struct record r;
+	struct call_part call;
+	struct netfilter_part netfilter;
+	struct hooks_part hooks;
+};
 struct full_record {
 	struct record r;
 	struct free_part free;
@@ -70,6 +80,7 @@ __u8 once_tracked[ADDRESSES] = {};
 const volatile __u8 arguments[PROBES][ROLE_MAX] = {};
 const volatile __u8 with_stack[PROBES] = {};
 const volatile struct function functions[PROBES] = {};
+const volatile __u8 with_hooks = 0; /* --hooks */
 const volatile __u8 has_fetch = 1; /* atomic operations that return a value: 5.12 */
 const volatile __u32 self_tgid = 0; /* the recorder is not its own subject */
 const volatile __u64 wake_from = 0; /* bytes in the buffer at which the reader is woken */
@@ -85,6 +96,7 @@ struct free_part layout_free = {};
 struct sock_part layout_sock = {};
 struct call_part layout_call = {};
 struct netfilter_part layout_netfilter = {};
+struct hooks_part layout_hooks = {};
 enum probe layout_probe = 0;
 enum role layout_role = 0;
 enum part layout_part = 0;

@@ -119,6 +119,13 @@ pub struct Subject {
     /// Leave these out: the same words
     #[arg(long, value_name = "PROBE,...", value_delimiter = ',')]
     pub no_probe: Vec<String>,
+    /// With each verdict of netfilter: which functions are registered at that hook, and what each of them said
+    #[arg(long)]
+    pub hooks: bool,
+    /// Every rule of nftables that a packet meets, with its handle. Meanwhile a table of ours, in the recorder's network
+    /// namespace and in those of --netns, marks all packets to be traced: `nft monitor trace` shows them, too
+    #[arg(long)]
+    pub nft_trace: bool,
     /// How to probe functions [default: the best that works]
     #[arg(long)]
     pub backend: Option<Backend>,

@@ -58,6 +58,7 @@ impl Plan {
         let wanted = subject.profile.unwrap_or(Profile::Life);
         let without_functions = functions.is_none().then(|| offers.why_not(subject.backend));
         let probes = plan::choose(subject, wanted, btf, functions.as_ref())?;
+        plan::check_demanded(subject, &probes)?;
         plan::stacks(subject, &probes)?;
         Marks::make(&args.filter, &probes)?;
         let only_net = wanted == Profile::Net && subject.probe.is_empty();
@@ -184,6 +185,7 @@ fn configure(open: &mut OpenNtrecSkel<'_>, args: &Capture, plan: &Plan) -> Resul
     data.interval = args.limits.rate_limit.map_or(0, |limit| 1_000_000_000 / limit);
     data.wake_from = u64::from(size / 4);
     data.has_fetch = plan.offers.has_fetch.into();
+    data.with_hooks = args.subject.hooks.into();
     data.arguments = [[NO_ARGUMENT; types::role::ROLE_MAX.0 as usize]; PROBES];
     let marks = Marks::make(&args.filter, &plan.probes)?;
     for probe in plan.probes.iter().filter(|p| p.is_hopeful()) {

@@ -94,6 +94,14 @@ pub struct Prototype {
     pub returns: Type,
 }
 
+impl Prototype {
+    /// Whether netfilter can call it as a hook: `nf_hookfn`, include/linux/netfilter.h.
+    pub fn is_hook(&self) -> bool {
+        let pointers = self.parameters.iter().map(|ty| if let Type::Pointer(name) = ty { name } else { "?" });
+        self.returns == Type::Integer(4, Signed::No) && pointers.eq(["", "sk_buff", "nf_hook_state"])
+    }
+}
+
 impl Btf {
     /// Opens the kernel's own.
     pub fn kernel() -> Result<Self> {
@@ -163,6 +171,15 @@ impl Btf {
     pub fn prototype(&self, name: &str) -> Option<Prototype> {
         let id = self.id(Sort::Function, name)?;
         self.prototype_of(id, referenced(self.ty(id)?))
+    }
+
+    /// Names of the functions whose prototype fits, in alphabetical order.
+    pub fn functions(&self, fits: impl Fn(&Prototype) -> bool) -> Vec<&str> {
+        let named = self.known.keys().filter(|(sort, _)| *sort == Sort::Function);
+        let fitting = named.filter(|(_, name)| self.prototype(name).is_some_and(|found| fits(&found)));
+        let mut names: Vec<&str> = fitting.map(|(_, name)| name.as_str()).collect();
+        names.sort_unstable();
+        names
     }
 
     /// The prototype of a tracepoint, without its first parameter, which is its own data.
@@ -314,5 +331,15 @@ mod root {
         assert_eq!(received.returns, Type::Integer(4, Signed::Yes));
         let clone = btf.prototype("skb_clone").unwrap();
         assert_eq!(clone.returns, Type::Pointer("sk_buff".to_owned()));
+    }
+
+    #[test]
+    fn hook_functions_are_told_by_their_prototype() {
+        let Ok(btf) = Btf::kernel() else {
+            eprintln!("skipped: this kernel has no BTF");
+            return;
+        };
+        assert!(btf.functions(Prototype::is_hook).iter().all(|name| *name != "nf_hook_slow"));
+        assert!(!btf.prototype("ip_rcv").unwrap().is_hook());
     }
 }

@@ -17,7 +17,8 @@ use crate::attach::{self, KernelCount, Plan, Session};
 use crate::btf::Btf;
 use crate::drain::{Drain, Drained};
 use crate::kernel::{self, Enums};
-use crate::plan::Probe;
+use crate::nftables::{self, Tables};
+use crate::plan::{self, Probe};
 use crate::sink::{Ended, Sink};
 use crate::table::{Loss, Table};
 use crate::{clock, host, privileges, wire};
@@ -38,6 +39,7 @@ pub fn run(args: &Capture) -> Result<()> {
         libbpf_rs::set_print(None);
     }
     let btf = Rc::new(args.subject.btf.as_deref().map_or_else(Btf::kernel, Btf::file)?);
+    nftables::sweep(args);
     let mut plan = Plan::make(args, &btf)?;
     let enums = kernel::enums(&btf);
     drop(btf);
@@ -49,10 +51,12 @@ pub fn run(args: &Capture) -> Result<()> {
     let options = Options { durable: args.limits.durable, ..Options::default() };
     // Attached before the file is touched: a start that fails leaves an old file as it was.
     session.attach(&mut plan)?;
+    plan::check_demanded(&args.subject, &plan.probes)?;
+    let tables = args.subject.nft_trace.then(|| Tables::add(args)).transpose()?;
     metadata.probes = plan.probes.iter().map(Probe::describe).collect();
     let writer = Writer::create(&args.output, metadata.clone(), options, args.force)?;
     let table = Table::new(enums, &metadata.interfaces, &plan.probes);
-    privileges::give_up();
+    privileges::give_up(tables.as_ref().is_some_and(Tables::are_left));
     let recording = Recording::new(args, metadata, table, plan.without_functions.take());
     recording.run(&mut session, Sink::start(writer), &signals)
 }

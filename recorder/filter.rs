@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 
 use crate::args;
 use crate::bpf::types;
+use crate::host::Namespace;
 use crate::pcap;
 
 /// Values that one filter takes, as `FILTER_MAX` of `bpf/event.h`.
@@ -179,6 +180,15 @@ pub struct NetNs {
     text: String,
     /// Its inode.
     inode: u32,
+    /// What leads to it, where the user said so.
+    path: Option<PathBuf>,
+}
+
+impl NetNs {
+    /// The namespace itself, if it can be reached.
+    pub fn find(&self) -> Option<Namespace> {
+        self.path.clone().map_or_else(|| Namespace::find(self.inode), Namespace::at)
+    }
 }
 
 impl FromStr for NetNs {
@@ -186,12 +196,12 @@ impl FromStr for NetNs {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if let Ok(inode) = text.parse() {
-            return Ok(Self { text: text.to_owned(), inode });
+            return Ok(Self { text: text.to_owned(), inode, path: None });
         }
         let path = if text.contains('/') { PathBuf::from(text) } else { Path::new("/run/netns").join(text) };
         let found = std::fs::metadata(&path);
         let found = found.map_err(|e| format!("no network namespace at {}: {e}", path.display()))?;
-        Ok(Self { text: text.to_owned(), inode: found.ino() as u32 })
+        Ok(Self { text: text.to_owned(), inode: found.ino() as u32, path: Some(path) })
     }
 }
 

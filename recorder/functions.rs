@@ -16,6 +16,9 @@ use crate::kernel::{self, Arguments, NO_ARGUMENT};
 /// Stages at which `skb->data` is the network header.
 const RECEIVING: [&str; 4] = ["driver", "xdp", "gro", "receive"];
 
+/// What the return values of hook functions mean, in the catalog.
+const HOOK_RETURNS: &str = "netfilter";
+
 /// A function that can be probed.
 #[derive(Clone, Debug)]
 pub struct Function {
@@ -47,7 +50,8 @@ impl Function {
 
     /// Whether it is called with a packet.
     fn takes_packet(&self) -> bool {
-        [Role::ROLE_SKB, Role::ROLE_SKB_REF, Role::ROLE_PKTINFO].iter().any(|role| self.has(*role))
+        let ways = [Role::ROLE_SKB, Role::ROLE_SKB_REF, Role::ROLE_PKTINFO, Role::ROLE_TRACEINFO];
+        ways.iter().any(|role| self.has(*role))
     }
 
     /// Whether it has such an argument.
@@ -57,8 +61,20 @@ impl Function {
 
     /// Whether its return is recorded: where that says something.
     pub fn returns(&self) -> bool {
-        let says = self.entry.is_some_and(|e| e.returns.is_some() || e.link.is_some() || e.kind == kind::NF);
+        let says = self.entry.map_or_else(
+            || self.prototype.is_hook(),
+            |e| e.returns.is_some() || e.link.is_some() || e.kind == kind::NF,
+        );
         says && self.prototype.returns != Type::Void
+    }
+
+    /// What its return values mean.
+    pub fn meanings(&self) -> Option<&'static catalog::Returns> {
+        match self.entry {
+            Some(entry) => entry.returns,
+            None if self.prototype.is_hook() => catalog::returns().iter().find(|r| r.name == HOOK_RETURNS),
+            None => None,
+        }
     }
 
     /// What the BPF programs must know of it.
@@ -96,11 +112,23 @@ impl Function {
         link.is_some_and(|link| matches!(link.relation, Relation::Clone | Relation::Copy))
     }
 
+    /// Whether a step of nftables' rules is recorded instead of its call.
+    pub fn traces(&self) -> bool {
+        self.netfilter() == Verdict::NETFILTER_TRACE
+    }
+
     /// Which verdict of netfilter it gives.
     fn netfilter(&self) -> Verdict {
-        let Some(entry) = self.entry.filter(|e| e.kind == kind::NF) else { return Verdict::NETFILTER_NONE };
+        let Some(entry) = self.entry else {
+            return if self.prototype.is_hook() { Verdict::NETFILTER_HOOK } else { Verdict::NETFILTER_NONE };
+        };
+        if entry.kind != kind::NF {
+            return Verdict::NETFILTER_NONE;
+        }
         let has = |extra| entry.extra.contains(&extra);
-        if has(Extra::Chain) {
+        if has(Extra::Trace) {
+            Verdict::NETFILTER_TRACE
+        } else if has(Extra::Chain) {
             Verdict::NETFILTER_NFTABLES
         } else if has(Extra::Table) {
             Verdict::NETFILTER_XTABLES
@@ -151,9 +179,9 @@ impl Functions {
         Ok(Self { kallsyms: Kallsyms::read()?, vmlinux, modules: RefCell::default() })
     }
 
-    /// The types of the module that a symbol is in, or the kernel's.
-    fn btf(&self, symbol: &Symbol) -> Result<Rc<Btf>, String> {
-        let Some(module) = &symbol.module else { return Ok(self.vmlinux.clone()) };
+    /// The types of a module, or the kernel's.
+    fn btf(&self, module: Option<&String>) -> Result<Rc<Btf>, String> {
+        let Some(module) = module else { return Ok(self.vmlinux.clone()) };
         let mut modules = self.modules.borrow_mut();
         let open = || self.vmlinux.module(module).map(Rc::new).map_err(|e| format!("{e:#}"));
         modules.entry(module.clone()).or_insert_with(open).clone()
@@ -176,7 +204,7 @@ impl Functions {
 
     /// Looks a symbol's arguments up.
     fn resolve(&self, symbol: &Symbol, entry: Option<&'static catalog::Probe>) -> Result<Function, String> {
-        let btf = self.btf(symbol)?;
+        let btf = self.btf(symbol.module.as_ref())?;
         let Some(prototype) = btf.prototype(base(&symbol.name)) else {
             return Err(format!("the kernel's BTF does not describe {}", symbol.name));
         };
@@ -194,6 +222,23 @@ impl Functions {
         let symbols = self.kallsyms.iter().filter(|symbol| fits(base(&symbol.name)));
         let found = symbols.filter_map(|symbol| self.resolve(symbol, None).ok());
         found.filter(|f| f.takes_packet() || f.has(Role::ROLE_SK)).collect()
+    }
+
+    /// The functions that netfilter can call as hooks, of the kernel and of the modules that are loaded.
+    pub fn hooks(&self) -> Vec<Function> {
+        let mut modules: Vec<Option<&String>> = self.kallsyms.iter().map(|s| s.module.as_ref()).collect();
+        modules.sort_unstable();
+        modules.dedup();
+        modules.into_iter().flat_map(|module| self.hooks_of(module)).collect()
+    }
+
+    /// Those of one module, or of the kernel itself.
+    fn hooks_of(&self, module: Option<&String>) -> Vec<Function> {
+        let Ok(btf) = self.btf(module) else { return Vec::new() };
+        let names = btf.functions(Prototype::is_hook);
+        let symbols = names.into_iter().filter_map(|name| self.kallsyms.find(name));
+        let symbols = symbols.filter(|symbol| symbol.module.as_ref() == module);
+        symbols.filter_map(|s| self.resolve(s, catalog::by_name(base(&s.name))).ok()).collect()
     }
 
     /// A function that the catalog does not have, by its name.
@@ -222,6 +267,7 @@ fn role_of(takes: Take) -> Role {
         Take::Sk => Role::ROLE_SK,
         Take::Socket => Role::ROLE_SOCKET,
         Take::PktInfo => Role::ROLE_PKTINFO,
+        Take::TraceInfo => Role::ROLE_TRACEINFO,
     }
 }
 
@@ -233,5 +279,6 @@ fn name_of(takes: Take) -> &'static str {
         Take::Sk => "struct sock *",
         Take::Socket => "struct socket *",
         Take::PktInfo => "struct nft_pktinfo *",
+        Take::TraceInfo => "struct nft_traceinfo *",
     }
 }

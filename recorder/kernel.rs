@@ -76,6 +76,10 @@ fn pointer_roles(name: &str) -> &'static [role] {
         "socket" => &[role::ROLE_SOCKET],
         "nf_hook_state" => &[role::ROLE_STATE],
         "xt_table" => &[role::ROLE_TABLE],
+        "nf_hook_entries" => &[role::ROLE_ENTRIES],
+        "nft_traceinfo" => &[role::ROLE_TRACEINFO],
+        "nft_verdict" => &[role::ROLE_VERDICT],
+        "nft_rule_dp" => &[role::ROLE_RULE],
         _ => &[],
     }
 }
@@ -83,8 +87,26 @@ fn pointer_roles(name: &str) -> &'static [role] {
 /// How arguments were resolved, for the capture's metadata: `skb=0 location=1`.
 pub fn describe(arguments: &Arguments) -> String {
     const NAMES: [&str; role::ROLE_MAX.0 as usize] = [
-        "skb", "sk", "reason", "location", "neigh", "dev", "request", "first", "second", "skb2", "skb_ref",
-        "pktinfo", "socket", "state", "table", "return",
+        "skb",
+        "sk",
+        "reason",
+        "location",
+        "neigh",
+        "dev",
+        "request",
+        "first",
+        "second",
+        "skb2",
+        "skb_ref",
+        "pktinfo",
+        "socket",
+        "state",
+        "table",
+        "entries",
+        "traceinfo",
+        "verdict",
+        "rule",
+        "return",
     ];
     let known = NAMES.iter().zip(arguments).filter(|(_, position)| **position != NO_ARGUMENT);
     known.map(|(name, position)| format!("{name}={position}")).collect::<Vec<_>>().join(" ")

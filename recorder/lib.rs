@@ -3,6 +3,8 @@
 //! What is recorded: [`plan`] chooses probes, [`functions`] finds functions on this kernel, [`backends`] the ways to
 //! probe them, [`attach`] loads and attaches.
 //!
+//! [`nftables`] has the kernel trace rules, where that is asked for, by messages of [`netlink`].
+//!
 //! The way of the data: `bpf/` records, [`drain`] reads the ring buffer in time order, [`wire`] takes records apart,
 //! [`table`] makes rows of them, [`sink`] writes.
 //!
@@ -29,6 +31,8 @@ mod kernel;
 mod linger;
 mod list;
 mod names;
+mod netlink;
+mod nftables;
 mod node;
 mod output;
 mod pcap;

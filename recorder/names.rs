@@ -199,6 +199,11 @@ pub fn hook(family: u8, number: u8) -> &'static str {
     names.get(usize::from(number)).copied().unwrap_or("other")
 }
 
+/// What nftables traces: NFT_TRACETYPE_*, include/uapi/linux/netfilter/nf_tables.h.
+pub fn step(number: u8) -> Option<&'static str> {
+    [None, Some("policy"), Some("return"), Some("rule")].get(usize::from(number)).copied().flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -51,6 +51,8 @@ impl Node {
             profile: None,
             probe: words.to_vec(),
             no_probe: Vec::new(),
+            hooks: false,
+            nft_trace: false,
             backend: None,
             btf: None,
             stack: Vec::new(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use ntc::catalog;
 
 use crate::args::{Filter, Profile, Subject};
@@ -13,6 +13,12 @@ use crate::btf::Btf;
 use crate::functions::{Function, Functions};
 use crate::kernel::{self, Arguments};
 use crate::probes::{self, TRACEPOINTS, Tracepoint};
+
+/// The function that calls the hooks of a place of the stack.
+const HOOK_CALLER: &str = "nf_hook_slow";
+
+/// The function that nftables calls with each rule that a traced packet meets.
+const TRACER: &str = "nft_trace_notify";
 
 /// What a probe is attached to.
 #[derive(Clone, Debug)]
@@ -113,10 +119,47 @@ pub fn choose(
     for word in &subject.probe {
         chosen.add(look_up(word, functions)?);
     }
+    if subject.hooks {
+        chosen.add(hooks(functions)?);
+    }
+    if subject.nft_trace {
+        functions.with_context(|| without_functions("--nft-trace"))?;
+        chosen.add(split(catalog::by_name(TRACER).into_iter()));
+    }
     for word in &subject.no_probe {
         chosen.remove(&look_up(word, functions)?);
     }
     chosen.plan(btf, functions)
+}
+
+/// What `--hooks` adds: the function that calls the hooks, and the hooks.
+fn hooks(functions: Option<&Functions>) -> Result<Vec<Word>> {
+    let functions = functions.with_context(|| without_functions("--hooks"))?;
+    let (known, others): (Vec<_>, Vec<_>) = functions.hooks().into_iter().partition(|f| f.entry.is_some());
+    let entries = catalog::by_name(HOOK_CALLER).into_iter().chain(known.iter().filter_map(|f| f.entry));
+    Ok(vec![Word::Entries(entries.collect()), Word::Functions(others)])
+}
+
+/// Refuses what only functions can tell.
+fn without_functions(flag: &str) -> String {
+    format!("{flag} is about functions, and this kernel's cannot be probed: `ntrec check` says why")
+}
+
+/// Refuses a flag whose probe cannot be recorded; to be asked again when all that can be is attached.
+///
+/// # Errors
+///
+/// When a flag says nothing without a probe that is not there.
+pub fn check_demanded(subject: &Subject, plan: &[Probe]) -> Result<()> {
+    let demands = [(subject.hooks, "--hooks", HOOK_CALLER), (subject.nft_trace, "--nft-trace", TRACER)];
+    for (_, flag, name) in demands.into_iter().filter(|(wanted, ..)| *wanted) {
+        match plan.iter().find(|probe| probe.name() == name).map(|probe| &probe.outcome) {
+            None => bail!("{flag} needs the probe {name}, which --no-probe leaves out"),
+            Some(Some(Err(why))) => bail!("{flag} needs the probe {name}, which cannot be recorded: {why}"),
+            Some(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// The functions of a profile.
@@ -419,7 +462,8 @@ fn group_of(probe: &Probe) -> Option<&'static str> {
 fn records_stacks(probe: &Probe) -> bool {
     match &probe.target {
         Target::Tracepoint(tracepoint) => has_room(tracepoint),
-        Target::Function(_) | Target::Absent(_) => true,
+        Target::Function(function) => !function.traces(),
+        Target::Absent(_) => true,
     }
 }
 

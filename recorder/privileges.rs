@@ -19,14 +19,18 @@ pub fn check() -> Result<()> {
 }
 
 /// Gives up everything but what a running capture needs: its maps' counters (`CAP_BPF`, on old kernels
-/// `CAP_SYS_ADMIN`), and its journal, which may lie in another user's folder (`CAP_DAC_OVERRIDE`).
+/// `CAP_SYS_ADMIN`), its journal, which may lie in another user's folder (`CAP_DAC_OVERRIDE`), and, if there is something
+/// in the network to be removed in the end, that (`CAP_NET_ADMIN`).
 ///
 /// Threads that start later inherit it. Where it cannot be done, the recording goes on as it was.
-pub fn give_up() {
+pub fn give_up(network: bool) {
     let Ok(held) = capabilities(None) else { return };
     let mut kept = CapabilitySet::BPF | CapabilitySet::DAC_OVERRIDE;
     if !held.permitted.contains(CapabilitySet::BPF) {
         kept |= CapabilitySet::SYS_ADMIN;
+    }
+    if network {
+        kept |= CapabilitySet::NET_ADMIN;
     }
     let fewer = CapabilitySets {
         effective: held.effective & kept,

@@ -35,6 +35,12 @@ impl Symbols {
         self.known.entry(address).or_insert_with(|| look_up(symbolizer, address).into())
     }
 
+    /// The name of the function that begins at an address.
+    pub fn function(&mut self, address: u64) -> &str {
+        let name = self.name(address);
+        name.strip_suffix("+0x0").unwrap_or(name)
+    }
+
     /// A folded stack, innermost first. Frames of the tracing itself are left out.
     pub fn fold(&mut self, frames: &[u8]) -> String {
         let addresses = frames.as_chunks().0.iter().map(|bytes| u64::from_ne_bytes(*bytes));

@@ -7,7 +7,7 @@ use ntc::{ClockSample, Interface, Rows, schema::kind};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::bpf::types::{
-    call_part, context, form, free_part, netfilter_part, probe as Id, record, sock_part,
+    call_part, context, form, free_part, hooks_part, netfilter_part, probe as Id, record, sock_part,
 };
 use crate::clock;
 use crate::decode::{self, Header};
@@ -201,6 +201,9 @@ impl Table {
         if let Some(netfilter) = wire.netfilter {
             self.put_netfilter(row, r, netfilter);
         }
+        if let Some(hooks) = wire.hooks {
+            self.put_hooks(row, hooks);
+        }
         if !wire.stack.is_empty() {
             let folded = self.symbols.fold(wire.stack);
             self.rows.stack.put_str(row, &folded);
@@ -245,16 +248,33 @@ impl Table {
 
     /// A verdict of netfilter.
     fn put_netfilter(&mut self, row: usize, r: &record, n: &netfilter_part) {
-        let returns = self.function(r).and_then(|f| Some((f.read_return(r.ret), f.entry?.returns?)));
+        let returns = self.function(r).and_then(|f| Some((f.read_return(r.ret), f.meanings()?)));
         let verdict = returns.and_then(|(value, returns)| Some(returns.meaning(value)?.name));
         match verdict.filter(|name| !name.is_empty()) {
             Some(name) => self.rows.verdict.put_str(row, name),
             None => self.rows.verdict.put_str(row, &(r.ret as i32).to_string()),
         }
         self.rows.family.put_str(row, names::netfilter_family(n.family));
-        self.rows.hook.put_str(row, names::hook(n.family, n.hook));
+        self.rows.hook.put_str(row, names::hook(n.pf, n.hook));
         put_name(&mut self.rows.table, row, &n.table);
         put_name(&mut self.rows.chain, row, &n.chain);
+        put_nonzero(&mut self.rows.handle, row, n.handle);
+        if let Some(step) = names::step(n.step) {
+            self.rows.step.put_str(row, step);
+        }
+    }
+
+    /// The functions that netfilter called, in their order.
+    fn put_hooks(&mut self, row: usize, hooks: &hooks_part) {
+        let known = hooks.functions.iter().take(hooks.count as usize);
+        let mut names: Vec<String> =
+            known.map(|address| self.symbols.function(*address).to_owned()).collect();
+        if hooks.count as usize > names.len() {
+            names.push("...".to_owned());
+        }
+        if !names.is_empty() {
+            self.rows.hooks.put_str(row, &names.join(";"));
+        }
     }
 
     /// Columns of the skb and its device.
@@ -501,7 +521,7 @@ fn by_number(probes: &[Probe]) -> Vec<Option<Probe>> {
 /// The kind of a record's row.
 fn kind_of(r: &record, wire: &Wire<'_>, probe: &Probe) -> &'static str {
     match form(r.form.into()) {
-        form::FORM_RETURN if wire.netfilter.is_some() => kind::NF,
+        _ if wire.netfilter.is_some() => kind::NF,
         form::FORM_RETURN => kind::RET,
         form::FORM_LINK => kind::LINK,
         _ => probe.kind(),

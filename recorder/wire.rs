@@ -2,7 +2,7 @@
 
 use std::mem::size_of;
 
-use crate::bpf::types::{call_part, free_part, netfilter_part, part, record, sock_part};
+use crate::bpf::types::{call_part, free_part, hooks_part, netfilter_part, part, record, sock_part};
 
 /// Room for a header and a stack, as `bpf/event.h` lays them out.
 const HEADER_SHORT: usize = 64;
@@ -14,7 +14,8 @@ const _: () = assert!(size_of::<free_part>() == 16, "struct free_part changed: u
 const _: () = assert!(size_of::<sock_part>() == 128, "struct sock_part changed: update parse()");
 
 const _: () = assert!(size_of::<call_part>() == 16, "struct call_part changed: update parse()");
-const _: () = assert!(size_of::<netfilter_part>() == 200, "struct netfilter_part changed: update parse()");
+const _: () = assert!(size_of::<netfilter_part>() == 208, "struct netfilter_part changed: update parse()");
+const _: () = assert!(size_of::<hooks_part>() == 136, "struct hooks_part changed: update parse()");
 
 /// One event as a hook recorded it.
 pub struct Wire<'a> {
@@ -28,6 +29,8 @@ pub struct Wire<'a> {
     pub call: Option<&'a call_part>,
     /// A verdict of netfilter.
     pub netfilter: Option<&'a netfilter_part>,
+    /// The functions that netfilter called.
+    pub hooks: Option<&'a hooks_part>,
     /// Bytes from the network header on.
     pub header: &'a [u8],
     /// Addresses of the kernel stack, innermost first, eight bytes each.
@@ -41,6 +44,7 @@ impl Plain for free_part {}
 impl Plain for sock_part {}
 impl Plain for call_part {}
 impl Plain for netfilter_part {}
+impl Plain for hooks_part {}
 
 /// Looks at the value at the front of `input`, which begins at a multiple of eight bytes as records do.
 fn take<'a, T: Plain>(input: &mut &'a [u8]) -> Option<&'a T> {
@@ -71,6 +75,7 @@ pub fn parse(mut bytes: &[u8]) -> Option<Wire<'_>> {
     let has = |p: part| u32::from(record.parts) & p.0 != 0;
     let call = if has(part::PART_CALL) { Some(take(&mut bytes)?) } else { None };
     let netfilter = if has(part::PART_NETFILTER) { Some(take(&mut bytes)?) } else { None };
+    let hooks = if has(part::PART_HOOKS) { Some(take(&mut bytes)?) } else { None };
     let full = bytes.len() > HEADER_LONG + size_of::<sock_part>();
     let free = if full || has(part::PART_FREE) { Some(take(&mut bytes)?) } else { None };
     let sock = if full || has(part::PART_SOCK) { Some(take(&mut bytes)?) } else { None };
@@ -88,6 +93,7 @@ pub fn parse(mut bytes: &[u8]) -> Option<Wire<'_>> {
         sock: sock.filter(|_| has(part::PART_SOCK)),
         call,
         netfilter,
+        hooks,
         header,
         stack,
         record,

@@ -183,6 +183,12 @@ pub struct FilterArgs {
     /// Drop or reset reasons
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub reason: Vec<String>,
+    /// Table of netfilter whose rules a packet met
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub table: Vec<String>,
+    /// Chain of nftables that a packet went through; user-defined ones where rules were traced (ntrec --nft-trace)
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub chain: Vec<String>,
     /// Outcomes of lives: dropped, delivered, transmitted, consumed, reused, open, unknown
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub outcome: Vec<String>,

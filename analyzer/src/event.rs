@@ -73,6 +73,8 @@ pub enum Hook {
     Return,
     /// Netfilter gives a verdict.
     Verdict,
+    /// A rule of nftables, the end of a chain or its policy is traced.
+    Step,
     /// Another packet is made of it, or it goes up in another.
     Link,
     /// A function frees the packet, for whatever reason.
@@ -116,6 +118,7 @@ const HOOKS: &[(&str, Hook)] = &[
     ("neigh_event_send_done", Hook::Neighbour),
     ("neigh_event_send_dead", Hook::Neighbour),
     ("neigh_cleanup_and_release", Hook::Other),
+    ("nft_trace_notify", Hook::Step),
     ("clock", Hook::Clock),
     ("loss", Hook::Loss),
 ];
@@ -297,6 +300,18 @@ pub struct Event {
     /// Chain of netfilter.
     #[serde(skip_serializing_if = "no_text")]
     pub nf_chain: Sym,
+    /// Handle of the rule that is traced.
+    #[serde(skip_serializing_if = "is_zero_64")]
+    pub nf_handle: u64,
+    /// What is traced: rule, return or policy.
+    #[serde(skip_serializing_if = "no_text")]
+    pub nf_step: Sym,
+    /// The functions that netfilter called there, `a;b`.
+    #[serde(skip_serializing_if = "no_text")]
+    pub nf_hooks: Sym,
+    /// Which of them gave the verdict, where the life tells: no column.
+    #[serde(skip_serializing_if = "no_text")]
+    pub nf_by: Sym,
 }
 
 impl Event {
@@ -353,6 +368,10 @@ impl Event {
         nf_hook: Sym::NONE,
         nf_table: Sym::NONE,
         nf_chain: Sym::NONE,
+        nf_handle: 0,
+        nf_step: Sym::NONE,
+        nf_hooks: Sym::NONE,
+        nf_by: Sym::NONE,
     };
 
     /// What the probe says.
@@ -505,6 +524,9 @@ const FIELDS: &[(&str, Setter)] = &[
     ("hook", Text(|e, v| e.nf_hook = v)),
     ("table", Text(|e, v| e.nf_table = v)),
     ("chain", Text(|e, v| e.nf_chain = v)),
+    ("hooks", Text(|e, v| e.nf_hooks = v)),
+    ("handle", Number(|e, v| e.nf_handle = v)),
+    ("step", Text(|e, v| e.nf_step = v)),
 ];
 
 /// The names of all columns that events have.

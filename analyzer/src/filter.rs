@@ -41,6 +41,10 @@ pub struct Filter {
     probe: Vec<Sym>,
     /// Reasons.
     reason: Vec<Sym>,
+    /// Tables of netfilter.
+    table: Vec<Sym>,
+    /// Chains of nftables.
+    chain: Vec<Sym>,
     /// Outcomes.
     outcome: Vec<OutcomeKind>,
     /// Packets.
@@ -68,6 +72,8 @@ impl Filter {
             comm: symbols(&args.comm, str::to_owned),
             probe: each(&args.probe, |t| probe(t, capture))?,
             reason: symbols(&args.reason, reason_name),
+            table: symbols(&args.table, str::to_owned),
+            chain: symbols(&args.chain, str::to_owned),
             outcome: each(&args.outcome, outcome)?,
             skb: each(&args.skb, address)?,
             range: range(args, times)?,
@@ -91,6 +97,8 @@ impl Filter {
             && passes(&self.comm, |c| *c == event.comm)
             && passes(&self.probe, |p| *p == event.probe)
             && passes(&self.reason, |r| *r == event.reason)
+            && passes(&self.table, |t| *t == event.nf_table)
+            && passes(&self.chain, |c| *c == event.nf_chain)
             && passes(&self.skb, |s| *s == event.skb)
     }
 
@@ -237,6 +245,8 @@ mod tests {
             f.proto = vec![Sym::UDP];
             f.dev = vec![Sym::new("eth9")];
         }));
+        assert!(!passes_filter(|f| f.table = vec![Sym::new("filter")]));
+        assert!(!passes_filter(|f| f.chain = vec![Sym::new("refused")]));
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod lifecycle;
 pub mod loss;
 pub mod numbers;
 pub mod render;
+pub mod rule;
 #[cfg(test)]
 pub(crate) mod script;
 pub mod source;

@@ -4,6 +4,7 @@
 //! event, so the address is seen again with another packet. Where a life ends and the next begins is decided in
 //! `continues`, by the stage that the life has reached and the stage that the event shows.
 
+mod hooks;
 pub mod outcome;
 mod way;
 
@@ -16,6 +17,7 @@ use crate::event::{Event, Flow, Hook, NO_NUMBER};
 use crate::knowledge::{Knowledge, Severity};
 use crate::loss::Losses;
 use crate::symbol::Sym;
+use hooks::{Said, giver};
 pub use outcome::{Counts, Evidence, Outcome, OutcomeKind};
 use outcome::{End, decide};
 use way::{Way, Ways};
@@ -162,8 +164,11 @@ pub struct Life {
     pub matched: bool,
     /// The packet that it was made of, and what it is of it: clone, copy, segment, fragment.
     pub origin: Option<(u64, Sym)>,
-    /// The verdict of netfilter that ended it.
+    /// The verdict of netfilter that ended it: the traced rule's, or that of the innermost function that names a table,
+    /// with what the outer ones say of hook functions.
     pub verdict: Option<Box<Event>>,
+    /// What a function of netfilter said last.
+    said: Said,
     /// Calls with it that have not returned.
     calls: u32,
     /// How it ended, while the returns of its calls are awaited.
@@ -194,6 +199,16 @@ impl Life {
             self.hops.len() - 1
         });
         &mut self.hops[at]
+    }
+
+    /// Notes a verdict that ends it.
+    fn judge(&mut self, event: &Event) {
+        let verdict = self.verdict.get_or_insert_with(|| Box::new(*event));
+        if event.nf_table.is_some() && (verdict.nf_step.is_none() || event.nf_step.is_some()) {
+            **verdict = *event;
+        } else if verdict.nf_hooks.is_none() {
+            (verdict.nf_hooks, verdict.nf_by) = (event.nf_hooks, event.nf_by);
+        }
     }
 
     /// Empties it for the next packet; its vectors keep their memory.
@@ -551,6 +566,7 @@ impl<'a> Lives<'a> {
         match event.hook() {
             Hook::Drop | Hook::Consume | Hook::End => self.freed(slot, event, done),
             Hook::Call => self.called(slot, event),
+            Hook::Step if event.says == Sym::NF_DROP => self.slots[slot as usize].judge(event),
             _ => {}
         }
     }
@@ -571,16 +587,28 @@ impl<'a> Lives<'a> {
             return;
         }
         life.calls = life.calls.saturating_sub(1);
-        // From 6.10 on a rule that drops frees the packet itself, and says that it keeps it.
-        let dropped = event.says == Sym::NF_DROP || life.ending == Some(End::Dropped);
-        if event.hook() == Hook::Verdict && dropped && (event.nf_table.is_some() || life.verdict.is_none()) {
-            life.verdict = Some(Box::new(*event));
+        if event.hook() == Hook::Verdict {
+            self.decided(slot, event);
+        } else {
+            self.keep(slot, event);
         }
-        self.keep(slot, event);
         if self.slots[slot as usize].calls == 0 && self.slots[slot as usize].ending.is_some() {
             self.lingering.retain(|waiting| *waiting != slot);
             self.end(slot, done);
         }
+    }
+
+    /// A function of netfilter gave a verdict.
+    fn decided(&mut self, slot: u32, event: &Event) {
+        let life = &mut self.slots[slot as usize];
+        let event = Event { nf_by: giver(event, &life.said), ..*event };
+        life.said = Said::by(&event);
+        life.matched = life.matched || (self.filter)(&event, &life.flow);
+        // From 6.10 on a rule that drops frees the packet itself, and says that it keeps it.
+        if event.says == Sym::NF_DROP || life.ending == Some(End::Dropped) {
+            life.judge(&event);
+        }
+        self.keep(slot, &event);
     }
 
     /// A packet came of another, or went up in it.
@@ -647,9 +675,7 @@ impl<'a> Lives<'a> {
     fn add(&mut self, slot: u32, event: &Event) {
         let life = &mut self.slots[slot as usize];
         apply(life, event);
-        if !life.matched {
-            life.matched = (self.filter)(event, &life.flow);
-        }
+        life.matched = life.matched || (self.filter)(event, &life.flow);
         self.keep(slot, event);
         let life = &self.slots[slot as usize];
         if receive_rank(event.hook()) > 0 {

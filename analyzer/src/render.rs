@@ -8,6 +8,7 @@ use ntc::catalog::{self, Level, Type};
 use crate::address::with_port;
 use crate::event::{Event, Hook, NO_ICMP, NO_NUMBER, NO_RETURN};
 use crate::lifecycle::Life;
+use crate::rule::Rule;
 use crate::source::netns_name;
 use crate::symbol::Sym;
 
@@ -78,7 +79,10 @@ pub fn remarks(event: &Event) -> String {
     }
     match event.hook() {
         Hook::Return => parts.push(returned(event)),
-        Hook::Verdict => parts.push(format!("{}{}", place_in_netfilter(event), event.says.or_dash())),
+        Hook::Verdict | Hook::Step => {
+            let rule = Rule::of(event);
+            parts.push(format!("{rule}: {}{}", event.says.or_dash(), rule.givers(event.says)));
+        }
         Hook::Link => parts.push(format!("{} {:016x}", event.says, event.other)),
         _ if event.ret != NO_RETURN && event.ret != 0 => parts.push(format!("return: {}", event.ret)),
         _ => {}
@@ -103,13 +107,6 @@ fn returned(event: &Event) -> String {
     let name = if meaning.name.is_empty() { String::new() } else { format!(" {}", meaning.name) };
     let means = if meaning.level > Level::Info { format!(" ({})", meaning.means) } else { String::new() };
     format!("return: {value}{name}{means}")
-}
-
-/// Family, table, chain and hook of a verdict: `ip filter FORWARD at FORWARD: `.
-pub fn place_in_netfilter(event: &Event) -> String {
-    let parts = [event.family, event.nf_table, event.nf_chain];
-    let parts: Vec<&str> = parts.iter().filter(|part| part.is_some()).map(|part| part.text()).collect();
-    format!("{} at {}: ", parts.join(" "), event.nf_hook.or_dash())
 }
 
 /// The probe, or the kind of rows without one.

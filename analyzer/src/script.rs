@@ -89,6 +89,11 @@ fn set(event: &mut Event, key: &str, value: &str) {
         "child" => event.other = u64::from_str_radix(value, 16).unwrap(),
         "says" => event.says = Sym::new(value),
         "table" => event.nf_table = Sym::new(value),
+        "chain" => event.nf_chain = Sym::new(value),
+        "hook" => event.nf_hook = Sym::new(value),
+        "handle" => event.nf_handle = number().into(),
+        "step" => event.nf_step = Sym::new(value),
+        "hooks" => event.nf_hooks = Sym::new(value),
         "len" => event.len = number(),
         "icmp" => {
             let (kind, code) = value.split_once('/').unwrap();

@@ -19,7 +19,7 @@ const MAX_TEXTS: usize = 1 << 20;
 pub struct Sym(u32);
 
 /// Texts with a fixed place, in the order of their constants; probes follow, see [`crate::event::Hook`].
-const FIXED: [&str; 24] = [
+const FIXED: [&str; 25] = [
     "",
     "(too many names)",
     "tcp",
@@ -44,6 +44,7 @@ const FIXED: [&str; 24] = [
     "free",
     "merge",
     "NF_DROP",
+    "NF_ACCEPT",
 ];
 
 impl Sym {
@@ -95,6 +96,8 @@ impl Sym {
     pub const MERGE: Self = Self(22);
     /// `NF_DROP`.
     pub const NF_DROP: Self = Self(23);
+    /// `NF_ACCEPT`.
+    pub const NF_ACCEPT: Self = Self(24);
     /// The place of the first probe's name.
     pub(crate) const FIRST_PROBE: u32 = FIXED.len() as u32;
 

@@ -131,6 +131,8 @@ pub enum Take {
     Socket,
     /// `struct nft_pktinfo *`
     PktInfo,
+    /// `struct nft_traceinfo *`
+    TraceInfo,
 }
 
 /// What relation two packets have.
@@ -159,6 +161,8 @@ pub enum Extra {
     Table,
     /// The chain of nftables.
     Chain,
+    /// The step of nftables' rules.
+    Trace,
     /// Why a reset is sent.
     Reset,
     /// The measured round-trip times.

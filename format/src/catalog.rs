@@ -146,6 +146,8 @@ pub enum Take {
     Socket,
     /// `struct nft_pktinfo *`: its `skb`.
     PktInfo,
+    /// `struct nft_traceinfo *`: its packet's, where there is no [`Take::PktInfo`].
+    TraceInfo,
 }
 
 /// What relation two packets have.
@@ -207,6 +209,8 @@ pub enum Extra {
     Table,
     /// Names of the `struct nft_chain` in the `void *`, and of its table.
     Chain,
+    /// Of the `struct nft_traceinfo *`: the rule, its chain and table, and the verdict.
+    Trace,
     /// The `enum sk_rst_reason`, where the kernel has it.
     Reset,
     /// The first two `long` arguments: round-trip times in us, by sequence numbers and by SACK.

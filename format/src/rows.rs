@@ -414,6 +414,12 @@ pub struct Rows {
     pub table: Text,
     /// Nf rows: the chain.
     pub chain: Text,
+    /// Nf rows of nf_hook_slow: the functions called there.
+    pub hooks: Text,
+    /// Nf rows of nft_trace_notify: the rule's handle.
+    pub handle: Column<u64>,
+    /// Nf rows of nft_trace_notify: rule, return or policy.
+    pub step: Text,
 }
 
 impl Rows {
@@ -489,6 +495,8 @@ impl Rows {
             &mut self.hook,
             &mut self.table,
             &mut self.chain,
+            &mut self.hooks,
+            &mut self.step,
         ]
     }
 
@@ -581,6 +589,9 @@ impl Rows {
             self.hook.array(n)?,
             self.table.array(n)?,
             self.chain.array(n)?,
+            self.hooks.array(n)?,
+            self.handle.array::<UInt64Type>(Type::U64, n),
+            self.step.array(n)?,
         ])
     }
 }

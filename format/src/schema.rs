@@ -182,6 +182,19 @@ pub const COLUMNS: &[Column] = &[
     opt("hook", Text, Dictionary, "nf rows: PRE_ROUTING, INPUT, FORWARD, OUTPUT, POST_ROUTING, INGRESS, ..."),
     opt("table", Text, Dictionary, "nf rows: the table, where the function has one"),
     opt("chain", Text, Dictionary, "nf rows: the chain of nftables in full"),
+    opt(
+        "hooks",
+        Text,
+        Dictionary,
+        "nf rows of nf_hook_slow: the functions called there, in order, a;b; ... at the end where there are more",
+    ),
+    opt("handle", U64, Dictionary, "nf rows of nft_trace_notify: the rule's handle, as nft -a shows it"),
+    opt(
+        "step",
+        Text,
+        Dictionary,
+        "nf rows of nft_trace_notify: rule, return (from a chain) or policy (at the end of a base chain)",
+    ),
 ];
 
 /// The position of a column by its name.

@@ -36,6 +36,8 @@ pub struct Guest {
     pub kernel: &'static str,
     /// What its kernel said at the console.
     pub console: String,
+    /// Tables of nftables while a recorder has rules traced and after it ended, by signal.
+    pub tables: String,
     /// What it recorded.
     pub recordings: Vec<Recording>,
 }
@@ -99,6 +101,11 @@ impl Kernel {
             stderr: text(format!("{}.stderr", scenario.name)),
             file: folder.join(format!("{}.ntc", scenario.name)),
         });
-        Guest { kernel: self.name, console: text("console".to_owned()), recordings: recordings.collect() }
+        Guest {
+            kernel: self.name,
+            console: text("console".to_owned()),
+            tables: text("tables".to_owned()),
+            recordings: recordings.collect(),
+        }
     }
 }

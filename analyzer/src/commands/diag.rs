@@ -211,7 +211,8 @@ fn write_finding(
     let severity = if finding.severity == Severity::Error { "ERROR" } else { "WARNING" };
     writeln!(out, "{number}. {severity} {}  {}: {}", finding.cause, finding.title, amount(finding, source))?;
     line(out, "where", &place(finding, source))?;
-    let rules: Vec<&str> = finding.rules.iter().map(|rule| rule.what.text()).collect();
+    let rules: Vec<String> =
+        finding.rules.iter().map(|rule| format!("{}{}", rule.what, rule.what.blame())).collect();
     line(out, "rule", &rules.join("; "))?;
     line(out, "who", &who(finding))?;
     line(out, "why", &finding.means)?;

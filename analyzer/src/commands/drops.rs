@@ -83,6 +83,11 @@ pub fn run(args: &args::Drops, out: &mut dyn Write) -> Result<ExitCode> {
     if !args.filter.outcome.is_empty() {
         bail!("--outcome is about lives, and all of these are dropped: use `ntana trace`");
     }
+    if !args.filter.table.is_empty() || !args.filter.chain.is_empty() {
+        bail!(
+            "--table and --chain are about lives, a drop itself has none: use `ntana trace` or `ntana diag`"
+        );
+    }
     let knowledge = Knowledge::load(&args.input.rules)?;
     match args.input.format {
         Format::Text => text(args, &knowledge, out),

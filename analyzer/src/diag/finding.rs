@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::event::Flow;
 use crate::knowledge::Severity;
+use crate::rule::Rule;
 use crate::symbol::Sym;
 
 /// Something and how often it was seen.
@@ -70,9 +71,9 @@ pub struct Finding {
     pub locations: Vec<Share<Sym>>,
     /// Drop or reset reasons.
     pub reasons: Vec<Share<Sym>>,
-    /// Tables, chains and hooks of the rules that dropped.
+    /// The rules that dropped.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub rules: Vec<Share<Sym>>,
+    pub rules: Vec<Share<Rule>>,
     /// Devices and namespaces.
     pub devices: Vec<Share<Where>>,
     /// The flows that were hit most.

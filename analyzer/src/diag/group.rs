@@ -11,6 +11,7 @@ use crate::address::{Addr, with_port};
 use crate::event::{Event, Flow};
 use crate::knowledge::{Key, Knowledge, Meaning, Severity, function_of};
 use crate::numbers::grouped;
+use crate::rule::Rule;
 use crate::symbol::Sym;
 
 /// Different things that a group counts at most: flows, devices, places.
@@ -51,8 +52,8 @@ pub(super) struct Observation<'a> {
     pub life: Option<Example>,
     /// Device, where the event has none.
     pub at: Where,
-    /// Table, chain and hook of the rule that dropped it.
-    pub rule: Sym,
+    /// The rule that dropped it.
+    pub rule: Option<Rule>,
 }
 
 /// What was seen. Names are put together only when a finding is made.
@@ -128,8 +129,8 @@ pub(super) struct Group {
     locations: Counter<Sym>,
     /// Reasons.
     reasons: Counter<Sym>,
-    /// Tables, chains and hooks.
-    rules: Counter<Sym>,
+    /// Rules.
+    rules: Counter<Rule>,
     /// Greatest fill of a receive buffer, and its size.
     receive_buffer: Option<(u32, u32)>,
     /// A stack.
@@ -184,8 +185,8 @@ impl Group {
         if event.reason.is_some() {
             self.reasons.add(event.reason, 1);
         }
-        if seen.rule.is_some() {
-            self.rules.add(seen.rule, 1);
+        if let Some(rule) = seen.rule {
+            self.rules.add(rule, 1);
         }
         // Every socket event has these figures; they matter where the buffer fills up.
         if event.rcvbuf != 0 && event.rmem >= event.rcvbuf / 2 {

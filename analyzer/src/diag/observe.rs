@@ -11,7 +11,7 @@ use crate::event::{Event, Flow, Hook};
 use crate::knowledge::{Knowledge, Meaning, Severity, Signal};
 use crate::lifecycle::{Life, Lives, Outcome};
 use crate::loss::Losses;
-use crate::render;
+use crate::rule::Rule;
 use crate::symbol::Sym;
 
 /// Flows that are remembered for a purpose at most.
@@ -113,7 +113,7 @@ impl<'a> Observer<'a> {
             event,
             life: Some(Example { skb: life.skb, start: life.start, end: life.end, flow }),
             at: place(event, life),
-            rule: life.verdict.as_deref().map_or(Sym::NONE, rule),
+            rule: life.verdict.as_deref().map(Rule::of),
         });
     }
 
@@ -264,7 +264,7 @@ impl<'a> Observer<'a> {
             event,
             life: None,
             at: Where { dev: event.dev, netns: event.netns },
-            rule: Sym::NONE,
+            rule: None,
         });
     }
 
@@ -364,11 +364,6 @@ fn has_failed(event: &Event) -> bool {
 /// The flow of the packet that an event carries.
 fn packet_flow(event: &Event, lives: &Lives<'_>) -> Option<Flow> {
     lives.flow_at(event.skb).filter(|_| event.skb != 0)
-}
-
-/// Where the rule stands that gave a verdict.
-fn rule(verdict: &Event) -> Sym {
-    Sym::new(render::place_in_netfilter(verdict).trim_end_matches(": "))
 }
 
 /// Where a packet was dropped: the event's device, else the last on its way.

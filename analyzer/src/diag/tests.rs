@@ -224,3 +224,61 @@ fn a_busy_device_is_a_finding_of_its_device() {
     let found = findings(&script.repeat(20));
     assert_eq!(short(&found), ["device-refuses eth0 20 0"]);
 }
+
+/// A packet that a place with hook functions drops; `nested` are the lines of what happens there.
+fn dropped_by_hooks(hooks: &str, nested: &str) -> Vec<String> {
+    let found = findings(&format!(
+        "10 7 netif_receive_skb eth0 flow=10.0.0.1:5>10.0.0.2:3 n=1
+         11 7 nf_hook_slow kind=pkt n=2
+         {nested}
+         18 7 kfree_skb NETFILTER_DROP at=nf_hook_slow+0x1 n=8
+         19 7 nf_hook_slow kind=nf of=2 says=NF_DROP hook=FORWARD family=ip hooks={hooks} n=9"
+    ));
+    assert_eq!(short(&found), ["netfilter-drop 10.0.0.2:3 1 1"]);
+    found[0].rules.iter().map(|rule| format!("{}{}", rule.what, rule.what.blame())).collect()
+}
+
+#[test]
+fn the_hook_function_that_returned_last_gave_the_verdict() {
+    let second = "12 7 a kind=pkt n=3
+         13 7 a kind=nf of=3 says=NF_ACCEPT n=4
+         14 7 b kind=pkt n=5
+         15 7 nft_do_chain kind=pkt n=6
+         16 7 nft_do_chain kind=nf of=6 says=NF_DROP hook=FORWARD family=ip table=t chain=c n=7
+         17 7 b kind=nf of=5 says=NF_DROP n=8";
+    assert_eq!(dropped_by_hooks("a;b.isra.0;c", second), ["ip t c at FORWARD, by b"]);
+}
+
+#[test]
+fn the_rule_that_was_traced_to_drop_is_named() {
+    let traced = |step: &str| {
+        let nested = format!(
+            "12 7 nft_trace_notify kind=nf says=NFT_JUMP hook=FORWARD family=inet table=t chain=c handle=3 step=rule n=3
+             13 7 nft_trace_notify kind=nf says=NF_DROP hook=FORWARD family=inet table=t {step} n=4
+             14 7 nft_do_chain kind=pkt n=5
+             15 7 nft_do_chain kind=nf of=5 says=NF_DROP hook=FORWARD family=inet table=t chain=c n=6"
+        );
+        dropped_by_hooks("a", &nested)
+    };
+    assert_eq!(traced("chain=user handle=7 step=rule"), ["inet t user handle 7 at FORWARD, by a"]);
+    assert_eq!(traced("handle=7 step=rule"), ["inet t handle 7 at FORWARD, by a"]);
+    assert_eq!(traced("chain=c step=policy"), ["inet t c policy at FORWARD, by a"]);
+}
+
+#[test]
+fn the_only_hook_function_gave_the_verdict() {
+    assert_eq!(dropped_by_hooks("a", ""), ["ip at FORWARD, by a"]);
+}
+
+#[test]
+fn hook_functions_are_listed_where_none_of_them_was_seen_to_drop() {
+    let listed = ["ip at FORWARD, by one of a, b (which one is not known)"];
+    let accepts = "12 7 a kind=pkt n=3
+         13 7 a kind=nf of=3 says=NF_ACCEPT hook=FORWARD family=ip n=4";
+    let before = "12 7 b kind=pkt n=1
+         13 7 b kind=nf of=1 says=NF_DROP hook=FORWARD family=ip n=4";
+    let foreign = accepts.replace(" a ", " other ").replace("ACCEPT", "DROP");
+    for nested in ["", accepts, before, &foreign] {
+        assert_eq!(dropped_by_hooks("a;b", nested), listed, "{nested}");
+    }
+}

@@ -124,6 +124,27 @@ fn the_verdict_on_a_dropped_packet_is_waited_for() {
 }
 
 #[test]
+fn a_life_matches_by_a_verdict_or_a_traced_rule() {
+    let knowledge = shipped();
+    let losses = Losses::default();
+    for (chain, matches) in [("first", true), ("refused", true), ("other", false)] {
+        let filter = move |event: &Event, _: &Flow| event.nf_chain.text() == chain;
+        let mut lives = Lives::new(&knowledge, &losses, Keep::Summary).with_filter(filter);
+        let mut matched = Vec::new();
+        for event in script::events(
+            "10 7 netif_receive_skb eth0 flow=10.0.0.1:5>10.0.0.2:6 id=1 n=1
+             20 7 nft_do_chain kind=pkt n=2
+             30 7 nft_trace_notify kind=nf says=NFT_CONTINUE table=t chain=refused step=return n=3
+             40 7 nft_do_chain kind=nf of=2 says=NF_ACCEPT table=t chain=first n=4",
+        ) {
+            lives.push(&event, &mut |life| matched.push(life.matched));
+        }
+        lives.finish(&mut |life| matched.push(life.matched));
+        assert_eq!(matched, [matches], "{chain}");
+    }
+}
+
+#[test]
 fn a_pure_ack_that_paws_refuses_is_healthy() {
     let paws = "20 7 kfree_skb TCP_RFC7323_PAWS at=tcp_validate_incoming+0x1 flags=A";
     assert_lives(&format!("{paws} len=32"), &["7 1 CONSUMED at tcp_validate_incoming+0x1"]);

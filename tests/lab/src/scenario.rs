@@ -281,6 +281,12 @@ pub static SCENARIOS: &[Scenario] = &[
         ..GUEST
     },
     Scenario {
+        name: "nft-chain",
+        about: "datagrams that an nftables rule drops in a chain that another chain leads to",
+        steps: &[Step::Fault(nft_chain)],
+        ..GUEST
+    },
+    Scenario {
         name: "clone",
         about: "ping while a packet socket listens on the client",
         steps: &[Step::Flow(Way::V4, watched)],
@@ -405,6 +411,12 @@ fn udp_closed_port(net: &Net) -> Result<String> {
 fn nft_drop(net: &Net) -> Result<String> {
     let cause = format!("nftables rule on the router, UDP port {}", traffic::DROP_PORT);
     told_drops(&cause, traffic::forwarded_udp_dropped(net, 10)?)
+}
+
+/// Has the router drop datagrams in a chain of their own.
+fn nft_chain(net: &Net) -> Result<String> {
+    let cause = format!("nftables rule in a chain of the router, UDP port {}", traffic::DROP_PORT);
+    told_drops(&cause, traffic::udp_dropped_in_chain(net, 10)?)
 }
 
 /// Fills a socket buffer.

@@ -20,7 +20,7 @@ use crate::host::{Host, together};
 pub use faults::{
     Backlog, Buffer, DROP_PORT, Dropped, Refused, forwarded_udp_dropped, full_socket_buffer, mtu_too_big,
     neighbour_failed, nft_clear, nft_drop, no_route, rp_filter, tcp_connect_refused, tcp_syn_backlog_full,
-    ttl_expired, udp_closed_port,
+    ttl_expired, udp_closed_port, udp_dropped_in_chain,
 };
 
 /// How long any one socket operation may take.

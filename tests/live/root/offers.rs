@@ -37,6 +37,23 @@ fn check_agrees_with_a_recording() {
 }
 
 #[test]
+fn flags_about_functions_are_refused_where_none_can_be_probed() {
+    let Some(_turn) = beside_others() else { return };
+    if json(&ntrec(&["check", "--format", "json"]))["records"] == "functions" {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("new.ntc");
+    for flag in ["--hooks", "--nft-trace"] {
+        let output = ntrec(&["capture", "--duration", "1ms", flag, "-o", file.to_str().unwrap()]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(flag) && said.contains("ntrec check") && said.lines().count() == 1, "{said}");
+        assert!(!file.exists());
+    }
+}
+
+#[test]
 fn without_privileges_the_list_is_there_and_check_says_what_is_missing() {
     let Some(_turn) = beside_others() else { return };
     let dir = tempfile::tempdir().unwrap();

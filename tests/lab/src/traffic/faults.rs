@@ -140,7 +140,16 @@ pub fn nft_drop(router: &Host, rule: &str) -> Result<()> {
     router.feed("nft", &["-f", "-"], &rules).map(drop)
 }
 
-/// Removes what [`nft_drop`] added.
+/// Has a router drop datagrams to UDP port 5999 before it routes them: one chain looks at the port, and sends them to
+/// another, whose second rule drops. Connection tracking is at the same hook.
+fn nft_chain(router: &Host) -> Result<()> {
+    let refused = "chain refused {\nmeta l4proto tcp accept\ncounter drop\n}";
+    let jump = format!("ct state new udp dport {DROP_PORT} jump refused");
+    let first = format!("chain first {{\ntype filter hook prerouting priority 0\n{jump}\n}}");
+    router.feed("nft", &["-f", "-"], &format!("table inet lab {{ {refused}\n{first}\n}}\n")).map(drop)
+}
+
+/// Removes what [`nft_drop`] or a chain of its own added.
 pub fn nft_clear(host: &Host) -> Result<()> {
     host.sh("nft", &["delete", "table", "inet", "lab"]).map(drop)
 }
@@ -154,8 +163,19 @@ fn nft_dropped(router: &Host) -> Result<u64> {
 
 /// Sends `count` datagrams to UDP port 5999 of the server, which the router drops by an nftables rule.
 pub fn forwarded_udp_dropped(net: &Net, count: u32) -> Result<Dropped> {
-    let arrived = net.router.counters()?;
     nft_drop(&net.router, &format!("udp dport {DROP_PORT}"))?;
+    dropped_by_nft(net, count)
+}
+
+/// The same, by a rule in a chain that another chain leads to.
+pub fn udp_dropped_in_chain(net: &Net, count: u32) -> Result<Dropped> {
+    nft_chain(&net.router)?;
+    dropped_by_nft(net, count)
+}
+
+/// Sends what the router's nftables drops, and removes the rules.
+fn dropped_by_nft(net: &Net, count: u32) -> Result<Dropped> {
+    let arrived = net.router.counters()?;
     let sent = u64::from(udp_send(&net.client, net.server.at(DROP_PORT), count, SIZE)?);
     net.router.growth(&arrived, "IpInReceives", sent)?;
     let dropped = nft_dropped(&net.router)?;
