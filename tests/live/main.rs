@@ -17,6 +17,7 @@ mod root {
     mod diag;
     mod disk;
     mod errors;
+    mod expressions;
     mod filters;
     mod follow;
     mod hooks;
