@@ -19,9 +19,9 @@ use crate::knowledge::{Knowledge, Severity};
 use crate::loss::Losses;
 use crate::symbol::Sym;
 use hooks::{Said, giver};
-pub use outcome::{Counts, Evidence, Outcome, OutcomeKind};
-use life::{apply, begins, continues, receive_rank};
 pub use life::{Hop, Life};
+use life::{apply, begins, continues, receive_rank};
+pub use outcome::{Counts, Evidence, Outcome, OutcomeKind};
 use outcome::{End, decide};
 use way::{Way, Ways};
 
