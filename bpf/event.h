@@ -145,7 +145,7 @@ enum context {
 };
 
 struct record {
-	__u64 ts; /* CLOCK_MONOTONIC, ns; taken first */
+	__u64 ts; /* CLOCK_MONOTONIC, ns; taken once the packet has passed the filters */
 	__u64 seq; /* counts the kernel's events on this CPU, lost ones too */
 	__u64 skb;
 	__u64 head;

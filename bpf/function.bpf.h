@@ -141,7 +141,7 @@ static __always_inline bool follow_call(struct packet *p, const struct invocatio
 static __always_inline __u64 emit_segment(const struct invocation *i, struct sk_buff *skb,
 					  struct sock *sk)
 {
-	struct sock_record *e = begin(i->id, sizeof(*e), bpf_ktime_get_ns());
+	struct sock_record *e = begin(i->id, sizeof(*e));
 	const struct tcp_skb_cb *cb = (void *)skb->cb;
 	__u64 name;
 
@@ -194,7 +194,7 @@ static __always_inline void emit_step(const struct invocation *i, const struct p
 
 	if (!complete_step(&step, &pkt) || is_own_table(step.base))
 		return;
-	e = begin(i->id, sizeof(*e), bpf_ktime_get_ns());
+	e = begin(i->id, sizeof(*e));
 	if (!e)
 		return;
 	fill_task(&e->r, i->ctx);
@@ -221,7 +221,7 @@ static __always_inline void on_packet_call(const struct invocation *i, struct pa
 	else if (with_stack[place(i)])
 		call->entry = emit_with_stack(i, p);
 	else
-		call->entry = emit_packet(p, i->id, bpf_ktime_get_ns(), i->how);
+		call->entry = emit_packet(p, i->id, i->how);
 	remember(i, call);
 }
 
@@ -273,7 +273,7 @@ static __always_inline void emit_link(const struct invocation *i, __u64 parent, 
 		copy = *t;
 		track(child, &copy);
 	}
-	e = begin(i->id, sizeof(*e), bpf_ktime_get_ns());
+	e = begin(i->id, sizeof(*e));
 	if (!e)
 		return;
 	fill_task(&e->r, i->ctx);
@@ -346,7 +346,7 @@ static __always_inline void fill_return(const struct invocation *i, struct recor
 static __always_inline void emit_return(const struct invocation *i, const struct call *call,
 					__u64 ret)
 {
-	struct call_record *e = begin(i->id, sizeof(*e), bpf_ktime_get_ns());
+	struct call_record *e = begin(i->id, sizeof(*e));
 
 	if (!e)
 		return;
@@ -358,7 +358,7 @@ static __always_inline void emit_return(const struct invocation *i, const struct
 static __always_inline void emit_hooks(const struct invocation *i, const struct call *call,
 				       __u64 ret)
 {
-	struct hooks_record *e = begin(i->id, sizeof(*e), bpf_ktime_get_ns());
+	struct hooks_record *e = begin(i->id, sizeof(*e));
 
 	if (!e)
 		return;
@@ -372,7 +372,7 @@ static __always_inline void emit_hooks(const struct invocation *i, const struct 
 static __always_inline void emit_verdict(const struct invocation *i, const struct call *call,
 					 __u64 ret)
 {
-	struct netfilter_record *e = begin(i->id, sizeof(*e), bpf_ktime_get_ns());
+	struct netfilter_record *e = begin(i->id, sizeof(*e));
 
 	if (!e)
 		return;

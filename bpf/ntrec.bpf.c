@@ -114,7 +114,7 @@ static __always_inline __u64 name_of(const struct record *r)
 }
 
 /* Records a packet; returns the event's name, or 0 if it was lost. */
-static __always_inline __u64 emit_packet(struct packet *p, __u32 probe, __u64 ts, enum access how)
+static __always_inline __u64 emit_packet(struct packet *p, __u32 probe, enum access how)
 {
 	struct short_record *brief;
 	struct long_record *e;
@@ -122,7 +122,7 @@ static __always_inline __u64 emit_packet(struct packet *p, __u32 probe, __u64 ts
 
 	read_header(p);
 	if (wants_long_header(p)) {
-		e = begin(probe, sizeof(*e), ts);
+		e = begin(probe, sizeof(*e));
 		if (!e)
 			return 0;
 		fill_task(&e->r, p->ctx);
@@ -133,7 +133,7 @@ static __always_inline __u64 emit_packet(struct packet *p, __u32 probe, __u64 ts
 		submit(&e->r);
 		return name;
 	}
-	brief = begin(probe, sizeof(*brief), ts);
+	brief = begin(probe, sizeof(*brief));
 	if (!brief)
 		return 0;
 	fill_task(&brief->r, p->ctx);
@@ -163,7 +163,7 @@ static __always_inline int on_packet(__u64 *ctx, enum probe probe, enum stage st
 			mark_received(pass ? (__u64)skb : 0);
 	}
 	if (pass)
-		emit_packet(&p, probe, bpf_ktime_get_ns(), TYPED);
+		emit_packet(&p, probe, TYPED);
 	return 0;
 }
 
@@ -176,7 +176,7 @@ static __always_inline int on_bare_packet(__u64 *ctx, enum probe probe, enum rol
 
 	if (silent() || !skb || !is_followed(key))
 		return 0;
-	e = begin(probe, sizeof(*e), bpf_ktime_get_ns());
+	e = begin(probe, sizeof(*e));
 	if (!e)
 		return 0;
 	fill_task(&e->r, ctx);
@@ -191,7 +191,7 @@ static __always_inline int on_bare_packet(__u64 *ctx, enum probe probe, enum rol
 /* The rare hooks record all that there is: packet, socket, cause, stack. */
 static __always_inline struct full_record *begin_full(void *ctx, __u32 probe)
 {
-	struct full_record *e = begin(probe, sizeof(*e), bpf_ktime_get_ns());
+	struct full_record *e = begin(probe, sizeof(*e));
 
 	if (!e)
 		return NULL;
@@ -238,7 +238,7 @@ static __always_inline int on_sock(__u64 *ctx, enum probe probe)
 
 	if (silent() || !sk || !passes_sock(ctx, probe, sk, TYPED))
 		return 0;
-	e = begin(probe, sizeof(*e), bpf_ktime_get_ns());
+	e = begin(probe, sizeof(*e));
 	if (!e)
 		return 0;
 	fill_task(&e->r, ctx);
@@ -293,7 +293,7 @@ static __always_inline int on_neigh(__u64 *ctx, enum probe probe)
 	    (!may_start(probe) || filters_exclude_neighbours() || !on_device(dev) ||
 	     !in_numbers(&filter.netns, dev->nd_net.net->ns.inum)))
 		return 0;
-	e = begin(probe, sizeof(*e), bpf_ktime_get_ns());
+	e = begin(probe, sizeof(*e));
 	if (!e)
 		return 0;
 	fill_task(&e->r, ctx);
@@ -344,7 +344,7 @@ int on_net_dev_xmit(__u64 *ctx)
 		if (t->stage == STAGE_QUEUED)
 			t->stage = STAGE_SENT;
 	}
-	e = begin(NET_DEV_XMIT, sizeof(*e), bpf_ktime_get_ns());
+	e = begin(NET_DEV_XMIT, sizeof(*e));
 	if (!e)
 		return 0;
 	fill_task(&e->r, ctx);
@@ -439,7 +439,7 @@ int on_consume_skb(__u64 *ctx)
 		return 0;
 	if (filter.active)
 		bpf_map_delete_elem(&tracked, &key);
-	e = begin(CONSUME_SKB, sizeof(*e), bpf_ktime_get_ns());
+	e = begin(CONSUME_SKB, sizeof(*e));
 	if (!e)
 		return 0;
 	fill_task(&e->r, ctx);

@@ -193,9 +193,10 @@ static __always_inline bool within_rate(struct cpu_state *cpu, __u64 ts)
  * Numbers the event and reserves its bytes. Whoever gets NULL has lost the
  * event, and that is counted here.
  */
-static __always_inline void *begin(__u32 probe, __u64 size, __u64 ts)
+static __always_inline void *begin(__u32 probe, __u64 size)
 {
 	struct cpu_state *cpu = this_cpu();
+	__u64 ts = bpf_ktime_get_ns();
 	struct record *r = NULL;
 	bool allowed;
 	__u64 seq;
