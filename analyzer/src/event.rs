@@ -67,6 +67,8 @@ pub enum Hook {
     IcmpSend,
     /// A neighbour entry changes.
     Neighbour,
+    /// A queueing discipline has taken the packet, and may have freed it before this is told.
+    Enqueued,
     /// A function is called with the packet.
     Call,
     /// A function returns.
@@ -119,6 +121,7 @@ const HOOKS: &[(&str, Hook)] = &[
     ("neigh_event_send_dead", Hook::Neighbour),
     ("neigh_cleanup_and_release", Hook::Other),
     ("nft_trace_notify", Hook::Step),
+    ("qdisc_enqueue", Hook::Enqueued),
     ("clock", Hook::Clock),
     ("loss", Hook::Loss),
 ];

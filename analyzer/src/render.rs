@@ -83,6 +83,7 @@ pub fn remarks(event: &Event) -> String {
             let rule = Rule::of(event);
             parts.push(format!("{rule}: {}{}", event.says.or_dash(), rule.givers(event.says)));
         }
+        Hook::Link if event.other == event.skb => parts.push(event.says.to_string()),
         Hook::Link => parts.push(format!("{} {:016x}", event.says, event.other)),
         _ if event.ret != NO_RETURN && event.ret != 0 => parts.push(format!("return: {}", event.ret)),
         _ => {}

@@ -101,7 +101,9 @@ pub(super) struct Position {
     pub(super) received_last: bool,
     /// Device that it was last given to.
     pub(super) sent_by: Sym,
-    /// What the driver said: 0 nothing yet, 1 taken, 2 refused.
+    /// Where it was queued or given to a driver last: network namespace, ifindex, name.
+    sent_at: (u32, u32, Sym),
+    /// What the driver there said: 0 nothing yet, 1 taken, 2 refused.
     pub(super) driver: u8,
 }
 
@@ -362,6 +364,8 @@ fn queue(life: &mut Life, event: &Event) {
     hop.received = 0;
     life.position.received_last = false;
     life.position.sent_by = Sym::NONE;
+    life.position.sent_at = (event.netns, event.ifindex, event.dev);
+    life.position.driver = 0;
     // A tunnel or IPsec may have hidden it by now.
     let l4 = if life.flow.is_none() { event.l4 } else { life.flow.l4 };
     if event.iif == 0 && l4 == Sym::TCP && life.segments == 0 {
@@ -374,14 +378,17 @@ fn start(life: &mut Life, event: &Event) {
     life.hop_mut(event).sent = 2;
     life.position.received_last = false;
     life.position.sent_by = event.dev;
+    life.position.sent_at = (event.netns, event.ifindex, event.dev);
     life.position.driver = 0;
 }
 
-/// A driver answers. By then a peer's receive may have happened already, so this says nothing about where the
-/// packet is now.
+/// A driver answers. By then a peer's receive may have happened already, or the packet was even sent on, so this says
+/// nothing about where the packet is now.
 fn sent(life: &mut Life, event: &Event) {
     if let Some(hop) = life.hops.iter_mut().rev().find(|h| h.is_at(event)) {
         hop.sent = 3;
     }
-    life.position.driver = if event.ret == 0 { 1 } else { 2 };
+    if life.position.sent_at == (event.netns, event.ifindex, event.dev) {
+        life.position.driver = if event.ret == 0 { 1 } else { 2 };
+    }
 }

@@ -96,6 +96,16 @@ fn a_clone_is_a_packet_of_its_own() {
 }
 
 #[test]
+fn a_packet_in_a_tunnel_is_the_same_packet() {
+    assert_lives(
+        "10 7 netif_receive_skb eth0 flow=10.0.0.1:5>10.0.0.2:6 id=1
+         20 7 iptunnel_xmit kind=link child=7 says=encapsulation
+         30 7 kfree_skb QDISC_DROP at=__dev_queue_xmit+0x1",
+        &["7 3 DROPPED QDISC_DROP at __dev_queue_xmit+0x1"],
+    );
+}
+
+#[test]
 fn a_packet_that_merges_ends_in_the_other() {
     assert_lives(
         "10 7 netif_receive_skb eth0 flow=10.0.0.1:5>10.0.0.2:6 id=1
@@ -185,6 +195,20 @@ fn an_answer_at_the_same_address_is_another_packet() {
 }
 
 #[test]
+fn that_a_queue_has_taken_a_packet_begins_no_life() {
+    // It cut the packet; it lost the packet, which is freed later.
+    assert_lives(
+        "10 7 net_dev_queue v0 kind=pkt flow=10.0.0.1:5>10.0.2.2:6 id=4
+         11 7 consume_skb v0 kind=free
+         12 7 qdisc_enqueue kind=pkt
+         20 8 net_dev_queue v0 kind=pkt flow=10.0.0.1:5>10.0.2.2:6 id=5
+         21 8 qdisc_enqueue kind=pkt
+         22 8 kfree_skb QDISC_DROP at=__dev_queue_xmit+0x1 kind=free",
+        &["7 2 CONSUMED at consume_skb", "8 3 DROPPED QDISC_DROP at __dev_queue_xmit+0x1"],
+    );
+}
+
+#[test]
 fn a_packet_over_loopback_is_one_life() {
     assert_lives(
         "10 7 net_dev_queue lo flow=127.0.0.1:5>127.0.0.1:6 id=0
@@ -218,6 +242,29 @@ fn a_forwarded_packet_stays_one_life() {
          20 7 kfree_skb NO_SOCKET at=__udp4_lib_rcv+0x1",
         &["7 11 DROPPED NO_SOCKET at __udp4_lib_rcv+0x1"],
     );
+}
+
+#[test]
+fn a_forwarded_packet_that_functions_see_stays_one_life() {
+    // The answer of the first driver may come when the packet is already on its way to the second.
+    for (early, late) in [("13 7 net_dev_xmit v0 ns=1", ""), ("", "16 7 net_dev_xmit v0 ns=1")] {
+        assert_lives(
+            &format!(
+                "10 7 net_dev_queue v0 ns=1 flow=10.0.0.1:5>10.0.2.2:6 id=4
+                 11 7 net_dev_start_xmit v0 ns=1
+                 12 7 netif_rx v1 ns=2
+                 {early}
+                 14 7 netif_receive_skb v1 ns=2
+                 15 7 net_dev_queue v2 ns=2 iif=3
+                 {late}
+                 17 7 validate_xmit_skb v2 kind=pkt ns=2 iif=3 n=1
+                 18 7 net_dev_start_xmit v2 ns=2 iif=3
+                 19 7 net_dev_xmit v2 ns=2
+                 20 7 consume_skb at=napi_consume_skb+0x1"
+            ),
+            &["7 10 TRANSMITTED by v2"],
+        );
+    }
 }
 
 #[test]
