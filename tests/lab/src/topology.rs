@@ -41,6 +41,14 @@ pub enum Layer {
     Vlan,
     /// ESP in transport mode between the IPv4 addresses of client and server; nothing else is let in.
     Ipsec,
+    /// The link between router and server takes shorter packets than the other.
+    Narrow,
+    /// The router sends the server a copy of each echo request (nftables dup).
+    Duplicate,
+    /// The client's device cannot cut segments, so that its stack does.
+    Cut,
+    /// The server's device merges received segments (GRO), which a veth device can since 5.13 if its peer cuts none.
+    Merge,
     /// The device `right` loses a tenth of what it sends.
     Loss,
 }
@@ -106,6 +114,21 @@ impl Layer {
             Self::Ipsec => {
                 encrypt(client, (client, server))?;
                 encrypt(server, (server, client))
+            }
+            Self::Narrow => {
+                let set = |host: &Host, dev| host.sh("ip", &["link", "set", dev, "mtu", "1300"]).map(drop);
+                set(router, "right")?;
+                set(server, "eth0")
+            }
+            Self::Duplicate => {
+                let rule = format!("icmp type echo-request dup to {far} device \"right\"");
+                let chain = format!("chain forward {{\ntype filter hook forward priority 0\n{rule}\n}}");
+                router.feed("nft", &["-f", "-"], &format!("table ip labdup {{ {chain}\n}}\n")).map(drop)
+            }
+            Self::Cut => client.sh("ethtool", &["-K", "eth0", "tso", "off"]).map(drop),
+            Self::Merge => {
+                router.sh("ethtool", &["-K", "right", "tso", "off"])?;
+                server.sh("ethtool", &["-K", "eth0", "gro", "on"]).map(drop)
             }
             Self::Loss => {
                 router.sh("tc", &["qdisc", "add", "dev", "right", "root", "netem", "loss", "10%"]).map(drop)

@@ -23,8 +23,9 @@ pub use faults::{
     ttl_expired, udp_closed_port, udp_dropped_in_chain,
 };
 
-/// How long any one socket operation may take.
-pub const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long any one socket operation may take. Over a link that loses packets, a connection's first one may be lost three
+/// times in a row, and TCP sends it anew after 1, 3, 7 and 15 seconds.
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long a UDP reply may take.
 const REPLY: Duration = Duration::from_secs(1);
