@@ -66,6 +66,74 @@ static __always_inline __u8 get8(const volatile void *field, enum access how)
 }
 
 /*
+ * Memory of no type, such as headers. Since 6.2 a typed program may say of which
+ * type it is, and then loads are enough (bpf_rdonly_cast). User space makes this
+ * the call of that function: were it a symbol, a weak one too, libbpf would ask
+ * for BTF of the running kernel's own.
+ */
+#define RDONLY_CAST 0x7fffffff
+const volatile __u8 can_cast = 0;
+static const void *(*const rdonly_cast)(const void *, __u32) = (void *)RDONLY_CAST;
+
+static __always_inline bool is_plain(enum access how)
+{
+	return how == TYPED && can_cast;
+}
+
+static __always_inline const void *plain(const void *p)
+{
+	return rdonly_cast(p, bpf_core_type_id_kernel(struct new_utsname));
+}
+
+/* Copies 8 * `n` bytes, 64 at most; returns whether it could. */
+static __always_inline bool read_words(__u64 *to, const void *from, __u32 n, enum access how)
+{
+	const __u64 *words;
+
+	if (!is_plain(how))
+		return !bpf_probe_read_kernel(to, n * sizeof(*to), from);
+	words = plain(from);
+#pragma clang loop unroll(full)
+	for (__u32 i = 0; i < n; i++)
+		to[i] = words[i];
+	return true;
+}
+
+/* 4, 2 or 1 bytes in network order; returns whether it could. */
+static __always_inline bool read_number(__u32 *value, const void *from, __u32 size, enum access how)
+{
+	__u32 word = 0;
+
+	if (is_plain(how) && size == 4)
+		word = *(const __u32 *)plain(from);
+	else if (is_plain(how) && size == 2)
+		word = *(const __u16 *)plain(from);
+	else if (is_plain(how))
+		word = *(const __u8 *)plain(from);
+	else if (bpf_probe_read_kernel(&word, size, from))
+		return false;
+	*value = __builtin_bswap32(word) >> (32 - 8 * size);
+	return true;
+}
+
+/*
+ * The VLAN's tag beside a packet: its protocol and its number; 0 if there is none.
+ * Until 6.2 a bit says whether there is one, and the rest may be an old one's.
+ */
+static __always_inline __u32 vlan_tag(const struct sk_buff *skb, enum access how)
+{
+	__u64 present = 1;
+
+	if (bpf_core_field_exists(skb->vlan_present))
+		present = how == TYPED ? BPF_CORE_READ_BITFIELD(skb, vlan_present)
+				       : BPF_CORE_READ_BITFIELD_PROBED(skb, vlan_present);
+	if (!present)
+		return 0;
+	return (__u32)__builtin_bswap16(get16(&skb->vlan_proto, how)) << 16 |
+	       get16(&skb->vlan_tci, how);
+}
+
+/*
  * Which context a hook runs in. The preempt count would say it, but kernels
  * without CONFIG_KALLSYMS_ALL hide the variable from BPF. The stack says it
  * too: a tracepoint's arguments lie on the stack in use, and softirqs run on a

@@ -24,6 +24,8 @@
  */
 enum probe {
 	NET_DEV_QUEUE,
+	QDISC_ENQUEUE,
+	QDISC_DEQUEUE,
 	NET_DEV_START_XMIT,
 	NET_DEV_XMIT,
 	NETIF_RX,
@@ -106,12 +108,14 @@ enum form {
 	FORM_LINK,
 };
 
-/* What a function does with packets, as far as a program must know. */
-enum function_flag {
-	FUNCTION_RETURNS = 1, /* its return is recorded */
-	FUNCTION_STARTS = 2, /* a packet may start to match here */
-	FUNCTION_ENDS = 4, /* the packet ends here */
-	FUNCTION_RECEIVES = 8, /* skb->data is the network header */
+/* What is done at a probe, as far as a program must know. */
+enum probe_flag {
+	PROBE_RETURNS = 1, /* the function's return is recorded */
+	PROBE_STARTS = 2, /* a packet may start to match here */
+	PROBE_ENDS = 4, /* the packet ends here */
+	PROBE_RECEIVES = 8, /* skb->data is the network header */
+	PROBE_TYPED = 16, /* a tracepoint: tp_btf; else raw_tp */
+	PROBE_STACK = 32, /* with the kernel's stack */
 };
 
 /* How a function makes another packet of one: where the child is. */
@@ -121,6 +125,8 @@ enum link {
 	LINK_LIST, /* the return value, and its next ones */
 	LINK_IF_ZERO, /* the second packet is the parent of the first, if 0 is returned */
 	LINK_IF_TRUE, /* the same, if something else is */
+	LINK_FRAG_LIST, /* at the call: those that wait in the packet's frag_list */
+	LINK_ITSELF, /* at the call: the packet, under other headers from here on */
 };
 
 /* Which verdict of netfilter a function gives. */
@@ -132,12 +138,15 @@ enum netfilter {
 	NETFILTER_TRACE, /* nft_trace_notify: at its call, not at its return */
 };
 
-struct function {
-	__u8 flags; /* enum function_flag */
+/* What the programs know of a probe, in half a cache line. */
+struct setup {
+	__u8 arguments[ROLE_MAX]; /* where each is; NO_ARGUMENT */
+	__u8 flags; /* enum probe_flag */
 	__u8 link; /* enum link */
 	__u8 netfilter; /* enum netfilter */
-	__u8 pad;
+	__u8 pad[9];
 };
+_Static_assert(sizeof(struct setup) == 32, "two in a cache line");
 
 enum context {
 	CTX_TASK,
@@ -258,7 +267,7 @@ _Static_assert(sizeof(struct call_part) == 16, "no implicit padding on the wire"
 _Static_assert(sizeof(struct netfilter_part) == 208, "no implicit padding on the wire");
 _Static_assert(sizeof(struct hooks_part) == 136, "no implicit padding on the wire");
 
-/* Capture filters: an empty list or range lets everything pass. */
+/* Capture filters; a list is looked at if it is asked for. */
 #define FILTER_MAX 8 /* entries of each list */
 
 /* An address with its prefix; IPv4 as ::ffff:a.b.c.d. */
@@ -294,15 +303,33 @@ struct names {
 	__u32 pad;
 };
 
+/* What the filters ask for. */
+enum ask {
+	ASK_SRC = 1,
+	ASK_DST = 2,
+	ASK_ADDR = 4,
+	ASK_SPORT = 8,
+	ASK_DPORT = 16,
+	ASK_PORT = 32,
+	ASK_PROTO = 64,
+	ASK_DEV = 128,
+	ASK_NETNS = 256,
+	ASK_PID = 512,
+	ASK_LEN = 1024,
+	ASK_TCP_FLAGS = 2048,
+	ASK_EXPRESSION = 4096,
+	ASK_MATCH = 8192, /* nothing but where a packet may start to match */
+};
+
 struct filter {
+	__u32 asks; /* enum ask; 0: there is no filter */
+	__u32 tcp_flags; /* any of these */
 	struct prefixes src, dst, addr;
 	struct names dev;
 	struct ranges sport, dport, port, len;
 	struct numbers ethertype; /* host byte order */
 	struct numbers l4; /* IP protocol numbers */
 	struct numbers netns, pid;
-	__u32 tcp_flags; /* any of these */
-	__u32 active; /* there is any filter at all */
 };
 
 /* Per-CPU counters; `seq` numbers the events of this CPU. */

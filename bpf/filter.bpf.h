@@ -5,6 +5,12 @@
 
 const volatile struct filter filter = {};
 
+/* Whether the filters ask for any of these (enum ask). */
+static __always_inline bool asks(__u32 any)
+{
+	return filter.asks & any;
+}
+
 /* The fields of a packet or socket that filters compare. */
 struct flow {
 	__u64 src[2];
@@ -17,6 +23,11 @@ struct flow {
 	__u8 tcp_flags;
 };
 #define NO_L4 0x100
+
+/* What of a packet filters ask for. */
+#define ADDRESSES_ASKED (ASK_SRC | ASK_DST | ASK_ADDR)
+#define PORTS_ASKED (ASK_SPORT | ASK_DPORT | ASK_PORT)
+#define HEADER_ASKED (ADDRESSES_ASKED | PORTS_ASKED | ASK_PROTO | ASK_TCP_FLAGS | ASK_EXPRESSION)
 
 static __always_inline void map_v4(__u64 to[2], __u32 address)
 {
@@ -39,8 +50,6 @@ static __always_inline bool in_prefix(const volatile struct prefix *p, const __u
 
 static __always_inline bool in_prefixes(const volatile struct prefixes *set, const __u64 address[2])
 {
-	if (!set->n)
-		return true;
 	for (int i = 0; i < FILTER_MAX; i++) {
 		if (i >= set->n)
 			break;
@@ -52,8 +61,6 @@ static __always_inline bool in_prefixes(const volatile struct prefixes *set, con
 
 static __always_inline bool in_ranges(const volatile struct ranges *set, __u32 value)
 {
-	if (!set->n)
-		return true;
 	for (int i = 0; i < FILTER_MAX; i++) {
 		if (i >= set->n)
 			break;
@@ -74,16 +81,11 @@ static __always_inline bool has_number(const volatile struct numbers *set, __u32
 	return false;
 }
 
-static __always_inline bool in_numbers(const volatile struct numbers *set, __u32 value)
-{
-	return !set->n || has_number(set, value);
-}
-
 static __always_inline bool on_device(const struct net_device *dev)
 {
 	__u64 name[NAME_LEN / 8] = {};
 
-	if (!filter.dev.n)
+	if (!asks(ASK_DEV))
 		return true;
 	if (!dev || bpf_probe_read_kernel_str(name, sizeof(name), dev->name) < 0)
 		return false;
@@ -94,12 +96,6 @@ static __always_inline bool on_device(const struct net_device *dev)
 			return true;
 	}
 	return false;
-}
-
-/* IPv6 extension headers that may stand before the ports: RFC 8200, section 4. */
-static __always_inline bool is_extension(__u8 next)
-{
-	return next == 0 || next == 43 || next == 44 || next == 60;
 }
 
 /* SCTP and UDP-Lite have their ports in the same place. */
@@ -131,15 +127,14 @@ static __always_inline void read_ports(struct flow *f, const struct packet *p, _
 static __always_inline void parse_v4(struct flow *f, const struct packet *p)
 {
 	const __u8 *h = p->header;
-	__u32 word;
 
 	if (p->available < 20 || h[0] >> 4 != 4)
 		return;
-	__builtin_memcpy(&word, h + 12, 4);
-	map_v4(f->src, word);
-	__builtin_memcpy(&word, h + 16, 4);
-	map_v4(f->dst, word);
-	f->has_addresses = true;
+	if (asks(ADDRESSES_ASKED)) {
+		map_v4(f->src, *(__u32 *)(h + 12));
+		map_v4(f->dst, *(__u32 *)(h + 16));
+		f->has_addresses = true;
+	}
 	f->l4 = h[9];
 	if (be16(h + 6) & 0x1fff) /* later fragments have no ports */
 		return;
@@ -152,59 +147,44 @@ static __always_inline void parse_v4(struct flow *f, const struct packet *p)
 static __always_inline void parse_v6(struct flow *f, const struct packet *p)
 {
 	const __u8 *h = p->header;
-	__u32 at = 40;
-	__u8 next = h[6], extension[4];
+	__u8 next = h[6];
+	__u32 at;
 
 	if (p->available < 40 || h[0] >> 4 != 6)
 		return;
 	__builtin_memcpy(f->src, h + 8, 16);
 	__builtin_memcpy(f->dst, h + 24, 16);
 	f->has_addresses = true;
-	for (int i = 0; i < 4 && is_extension(next); i++) {
-		if (bpf_probe_read_kernel(extension, sizeof(extension), p->network + at))
-			return;
-		if (next == 44 && be16(extension + 2) & 0xfff8) { /* a later fragment */
-			f->l4 = extension[0];
-			return;
-		}
-		at += next == 44 ? 8 : (extension[1] + 1) * 8;
-		next = extension[0];
-	}
-	f->l4 = next;
-	read_ports(f, p, at);
-}
-
-static __always_inline bool has_address_filter(void)
-{
-	return filter.src.n || filter.dst.n || filter.addr.n;
-}
-
-static __always_inline bool has_port_filter(void)
-{
-	return filter.sport.n || filter.dport.n || filter.port.n;
+	at = skip_extensions(p, &next);
+	if (!is_extension(next))
+		f->l4 = next;
+	if (at)
+		read_ports(f, p, at);
 }
 
 static __always_inline bool match_addresses(const struct flow *f)
 {
-	if (!has_address_filter())
+	if (!asks(ADDRESSES_ASKED))
 		return true;
-	return f->has_addresses && in_prefixes(&filter.src, f->src) &&
-	       in_prefixes(&filter.dst, f->dst) &&
-	       (in_prefixes(&filter.addr, f->src) || in_prefixes(&filter.addr, f->dst));
+	return f->has_addresses && (!asks(ASK_SRC) || in_prefixes(&filter.src, f->src)) &&
+	       (!asks(ASK_DST) || in_prefixes(&filter.dst, f->dst)) &&
+	       (!asks(ASK_ADDR) || in_prefixes(&filter.addr, f->src) ||
+		in_prefixes(&filter.addr, f->dst));
 }
 
 static __always_inline bool match_ports(const struct flow *f)
 {
-	if (!has_port_filter())
+	if (!asks(PORTS_ASKED))
 		return true;
-	return f->has_ports && in_ranges(&filter.sport, f->sport) &&
-	       in_ranges(&filter.dport, f->dport) &&
-	       (in_ranges(&filter.port, f->sport) || in_ranges(&filter.port, f->dport));
+	return f->has_ports && (!asks(ASK_SPORT) || in_ranges(&filter.sport, f->sport)) &&
+	       (!asks(ASK_DPORT) || in_ranges(&filter.dport, f->dport)) &&
+	       (!asks(ASK_PORT) || in_ranges(&filter.port, f->sport) ||
+		in_ranges(&filter.port, f->dport));
 }
 
 static __always_inline bool match_protocol(__u16 ethertype, __u32 l4)
 {
-	if (!filter.ethertype.n && !filter.l4.n)
+	if (!asks(ASK_PROTO))
 		return true;
 	return has_number(&filter.ethertype, ethertype) || has_number(&filter.l4, l4);
 }
@@ -212,17 +192,10 @@ static __always_inline bool match_protocol(__u16 ethertype, __u32 l4)
 /* The current task is the packet's own only in task context. */
 static __always_inline bool match_pid(const void *ctx)
 {
-	if (!filter.pid.n)
+	if (!asks(ASK_PID))
 		return true;
 	return context(ctx) == CTX_TASK &&
 	       has_number(&filter.pid, bpf_get_current_pid_tgid() >> 32);
-}
-
-/* Whether the filters ask for more than skb and device tell. */
-static __always_inline bool filters_ask_header(void)
-{
-	return has_address_filter() || has_port_filter() || filter.l4.n || filter.tcp_flags ||
-	       pcap_len;
 }
 
 static __always_inline bool match_packet(struct packet *p, enum access how)
@@ -230,56 +203,62 @@ static __always_inline bool match_packet(struct packet *p, enum access how)
 	struct flow f = {.l4 = NO_L4};
 
 	if (!on_device(p->dev) ||
-	    (filter.netns.n && !has_number(&filter.netns, packet_netns(p, how))) ||
-	    !in_ranges(&filter.len, p->len) || !match_pid(p->ctx))
+	    (asks(ASK_NETNS) && !has_number(&filter.netns, packet_netns(p->skb, p->dev, how))) ||
+	    (asks(ASK_LEN) && !in_ranges(&filter.len, p->len)) || !match_pid(p->ctx))
 		return false;
-	if (!filters_ask_header())
-		return match_protocol(p->protocol, NO_L4);
-	read_header(p);
+	if (!asks(HEADER_ASKED))
+		return true;
+	if (p->protocol == ETH_P_IP && !asks(ASK_TCP_FLAGS | ASK_EXPRESSION))
+		read_header(p, WORDS_OF_FLOW, how);
+	else
+		read_header(p, WORDS, how);
 	if (p->protocol == ETH_P_IP)
 		parse_v4(&f, p);
 	else if (p->protocol == ETH_P_IPV6)
 		parse_v6(&f, p);
 	return match_protocol(p->protocol, f.l4) && match_addresses(&f) && match_ports(&f) &&
-	       (!filter.tcp_flags || f.tcp_flags & filter.tcp_flags) && match_pcap(p);
+	       (!asks(ASK_TCP_FLAGS) || f.tcp_flags & filter.tcp_flags) && match_pcap(p, how);
 }
 
 #define BITS(from, n) (((1ULL << (n)) - 1) << (from))
 
 /*
  * An expression is asked about the header that a socket's packets have, as far
- * as all of them have the same: protocol, addresses, ports.
+ * as all of them have the same: protocol, addresses, ports. Of the link's header
+ * that is the protocol; whether they have a VLAN's tag is not known.
  */
 static __always_inline bool match_flow(const struct flow *f)
 {
 	__u8 h[48] __attribute__((aligned(8))) = {}; /* IPv6 and the ports */
-	struct bytes b = {.start = h, .available = sizeof(h)};
+	struct frame frame = {.start = h, .available = sizeof(h), .link_len = LINK_LEN};
 	bool v4 = is_v4(f->src) || is_v4(f->dst);
 	__u16 ports[2] = {__builtin_bswap16(f->sport), __builtin_bswap16(f->dport)};
 
-	if (!pcap_len)
+	if (!asks(ASK_EXPRESSION))
 		return true;
-	if (pcap_inner)
+	if (pcap_inner || pcap_vlan)
 		return false;
 	if (v4) {
 		__u32 addresses[2] = {f->src[1] >> 32, f->dst[1] >> 32};
 
+		frame.protocol = ETH_P_IP;
 		h[0] = 0x45;
 		h[9] = f->l4;
 		__builtin_memcpy(h + 12, addresses, 8);
 		__builtin_memcpy(h + 20, ports, 4);
-		b.known = BITS(0, 1) | BITS(6, 2) | BITS(9, 1) | BITS(12, 8);
-		b.known |= f->has_ports ? BITS(20, 4) : 0;
+		frame.known = BITS(0, 1) | BITS(6, 2) | BITS(9, 1) | BITS(12, 8);
+		frame.known |= f->has_ports ? BITS(20, 4) : 0;
 	} else {
+		frame.protocol = ETH_P_IPV6;
 		h[0] = 0x60;
 		h[6] = f->l4;
 		__builtin_memcpy(h + 8, f->src, 16);
 		__builtin_memcpy(h + 24, f->dst, 16);
 		__builtin_memcpy(h + 40, ports, 4);
-		b.known = BITS(0, 1) | BITS(6, 1) | BITS(8, 32);
-		b.known |= f->has_ports ? BITS(40, 4) : 0;
+		frame.known = BITS(0, 1) | BITS(6, 1) | BITS(8, 32);
+		frame.known |= f->has_ports ? BITS(40, 4) : 0;
 	}
-	return run_pcap(&b);
+	return run_pcap(&frame, NULL, UNTYPED);
 }
 
 static __always_inline void swap_sides(struct flow *f)
@@ -306,16 +285,18 @@ static __always_inline __u16 local_port(const struct sock_common *c, enum access
 static __always_inline void read_socket(struct flow *f, const struct sock_common *c, bool six,
 					enum access how)
 {
-	if (six) {
+	if (asks(ADDRESSES_ASKED | ASK_EXPRESSION) && six) {
 		bpf_probe_read_kernel(f->src, 16, &c->skc_v6_rcv_saddr);
 		bpf_probe_read_kernel(f->dst, 16, &c->skc_v6_daddr);
-	} else {
+	} else if (asks(ADDRESSES_ASKED | ASK_EXPRESSION)) {
 		map_v4(f->src, get32(&c->skc_rcv_saddr, how));
 		map_v4(f->dst, get32(&c->skc_daddr, how));
 	}
-	f->has_ports = carries_ports(f->l4);
-	f->sport = local_port(c, how);
-	f->dport = __builtin_bswap16(get16(&c->skc_dport, how));
+	f->has_ports = asks(PORTS_ASKED | ASK_EXPRESSION) && carries_ports(f->l4);
+	if (f->has_ports) {
+		f->sport = local_port(c, how);
+		f->dport = __builtin_bswap16(get16(&c->skc_dport, how));
+	}
 }
 
 static __always_inline bool match_direction(const struct flow *f)
@@ -325,14 +306,15 @@ static __always_inline bool match_direction(const struct flow *f)
 
 /* A socket has no device, length or flags: only its followed packets pass those filters. */
 static __always_inline bool match_socket(const void *ctx, const struct sock_common *c,
-					 __u32 protocol, __u32 netns, enum access how)
+					 __u32 protocol, enum access how)
 {
 	bool six = get16(&c->skc_family, how) == AF_INET6;
 	struct flow f = {.l4 = protocol, .has_addresses = true};
 
-	if (filter.dev.n || filter.len.n || filter.tcp_flags)
+	if (asks(ASK_DEV | ASK_LEN | ASK_TCP_FLAGS))
 		return false;
-	if (!in_numbers(&filter.netns, netns) || !match_pid(ctx))
+	if ((asks(ASK_NETNS) && !has_number(&filter.netns, netns_of_sock(c, how))) ||
+	    !match_pid(ctx))
 		return false;
 	if (!match_protocol(six ? ETH_P_IPV6 : ETH_P_IP, protocol))
 		return false;

@@ -58,7 +58,7 @@ static __always_inline __u32 place(const struct invocation *i)
 
 static __always_inline __u64 parameter(const struct invocation *i, enum role role)
 {
-	__u8 position = arguments[place(i)][role];
+	__u8 position = setups[place(i)].arguments[role];
 
 	return i->how == TYPED ? load_argument(i->ctx, position) : load_register(i->ctx, position);
 }
@@ -68,20 +68,20 @@ static __always_inline struct sk_buff *packet_of(const struct invocation *i)
 {
 	__u64 at;
 
-	if (arguments[place(i)][ROLE_SKB_REF] != NO_ARGUMENT) {
+	if (setups[place(i)].arguments[ROLE_SKB_REF] != NO_ARGUMENT) {
 		at = parameter(i, ROLE_SKB_REF);
 		return get_pointer((void *)at, UNTYPED);
 	}
-	if (arguments[place(i)][ROLE_PKTINFO] != NO_ARGUMENT)
+	if (setups[place(i)].arguments[ROLE_PKTINFO] != NO_ARGUMENT)
 		return packet_of_info((void *)parameter(i, ROLE_PKTINFO));
-	if (arguments[place(i)][ROLE_TRACEINFO] != NO_ARGUMENT)
+	if (setups[place(i)].arguments[ROLE_TRACEINFO] != NO_ARGUMENT)
 		return packet_of_trace((void *)parameter(i, ROLE_TRACEINFO));
 	return (void *)parameter(i, ROLE_SKB);
 }
 
 static __always_inline struct sock *socket_of(const struct invocation *i)
 {
-	if (arguments[place(i)][ROLE_SOCKET] != NO_ARGUMENT) {
+	if (setups[place(i)].arguments[ROLE_SOCKET] != NO_ARGUMENT) {
 		const struct socket *socket = (void *)parameter(i, ROLE_SOCKET);
 
 		return get_pointer(&socket->sk, UNTYPED);
@@ -92,16 +92,16 @@ static __always_inline struct sock *socket_of(const struct invocation *i)
 /* Remembers what the return needs and can no longer find in its registers. */
 static __always_inline void remember(const struct invocation *i, struct call *call)
 {
-	__u8 netfilter = functions[place(i)].netfilter;
+	__u8 netfilter = setups[place(i)].netfilter;
 	__u64 frame = i->frame;
 
-	if (!(functions[place(i)].flags & FUNCTION_RETURNS))
+	if (!(setups[place(i)].flags & PROBE_RETURNS))
 		return;
 	call->id = i->id;
 	if (netfilter == NETFILTER_XTABLES) {
 		call->other = parameter(i, ROLE_STATE);
 		call->chain = parameter(i, ROLE_TABLE);
-		if (arguments[place(i)][ROLE_TABLE] == NO_ARGUMENT)
+		if (setups[place(i)].arguments[ROLE_TABLE] == NO_ARGUMENT)
 			call->chain = parameter(i, ROLE_LOCATION);
 	} else if (netfilter == NETFILTER_NFTABLES) {
 		call->other = parameter(i, ROLE_PKTINFO);
@@ -110,7 +110,7 @@ static __always_inline void remember(const struct invocation *i, struct call *ca
 		call->other = parameter(i, ROLE_STATE);
 		call->chain = parameter(i, ROLE_ENTRIES);
 		call->first = parameter(i, ROLE_FIRST);
-	} else if (functions[place(i)].link >= LINK_IF_ZERO) {
+	} else if (setups[place(i)].link >= LINK_IF_ZERO) {
 		call->other = parameter(i, ROLE_SKB2);
 	}
 	bpf_map_update_elem(&calls, &frame, call, BPF_ANY);
@@ -119,14 +119,14 @@ static __always_inline void remember(const struct invocation *i, struct call *ca
 /* Until IP has made its header, a sent segment has none: its socket and control block tell. */
 static __always_inline bool lacks_header(const struct packet *p, const struct invocation *i)
 {
-	return !p->protocol && !(functions[place(i)].flags & FUNCTION_RECEIVES);
+	return !p->protocol && !(setups[place(i)].flags & PROBE_RECEIVES);
 }
 
 static __always_inline bool follow_call(struct packet *p, const struct invocation *i)
 {
 	__u64 key = (__u64)p->skb;
 	struct track *t = track_of(key);
-	bool ends = functions[place(i)].flags & FUNCTION_ENDS;
+	bool ends = setups[place(i)].flags & PROBE_ENDS;
 
 	if (t && ends)
 		bpf_map_delete_elem(&tracked, &key);
@@ -153,7 +153,7 @@ static __always_inline __u64 emit_segment(const struct invocation *i, struct sk_
 	if (skb)
 		fill_skb(&e->r, skb, i->how);
 	e->r.sk = (__u64)sk;
-	e->r.netns = sock_netns(sk, i->how);
+	e->r.netns = netns_of_sock(&sk->__sk_common, i->how);
 	fill_addresses(&e->sock, &sk->__sk_common, i->how);
 	fill_sock(&e->sock, sk, i->how);
 	if (skb && e->sock.protocol == IPPROTO_TCP) {
@@ -211,18 +211,69 @@ static __always_inline void emit_step(const struct invocation *i, const struct p
 	submit(&e->r);
 }
 
+/* One packet came of another, or goes on in another, or under other headers. */
+static __always_inline void emit_link(const struct invocation *i, __u64 parent, __u64 child)
+{
+	struct track *t = track_of(parent);
+	struct call_record *e;
+	struct track copy;
+
+	if (!child || child >= -4095ULL)
+		return;
+	if (t && child != parent) {
+		copy = *t;
+		track(child, &copy);
+	}
+	e = begin(i->id, sizeof(*e));
+	if (!e)
+		return;
+	fill_task(&e->r, i->ctx);
+	clear_skb(&e->r);
+	e->r.form = FORM_LINK;
+	e->r.skb = parent;
+	e->call.entry = 0;
+	e->call.child = child;
+	e->r.parts = PART_CALL;
+	submit(&e->r);
+}
+
+#define MOST_SEGMENTS 64 /* of a packet of 64 KiB at an MSS of 1 KiB */
+
+/* Packets that follow each other by skb->next came of one. */
+static __always_inline void emit_list(const struct invocation *i, __u64 parent,
+				      const struct sk_buff *child)
+{
+	for (int n = 0; n < MOST_SEGMENTS && child; n++) {
+		emit_link(i, parent, (__u64)child);
+		child = get_pointer(&child->next, UNTYPED);
+	}
+}
+
+/* The parts of a datagram that its sender has put together as fragments: ip_append_data. */
+static __always_inline void emit_frag_list(const struct invocation *i, const struct sk_buff *skb)
+{
+	const struct skb_shared_info *shared =
+		get_pointer(&skb->head, i->how) + get32(&skb->end, i->how);
+
+	emit_list(i, (__u64)skb, get_pointer(&shared->frag_list, UNTYPED));
+}
+
 static __always_inline void on_packet_call(const struct invocation *i, struct packet *p,
 					   struct call *call)
 {
-	if (filter.active && !follow_call(p, i))
+	if (filter.asks && !follow_call(p, i))
 		return;
-	if (functions[place(i)].netfilter == NETFILTER_TRACE)
+	if (setups[place(i)].netfilter == NETFILTER_TRACE)
 		emit_step(i, p);
-	else if (with_stack[place(i)])
+	else if (setups[place(i)].flags & PROBE_STACK)
 		call->entry = emit_with_stack(i, p);
 	else
 		call->entry = emit_packet(p, i->id, i->how);
 	remember(i, call);
+	if (setups[place(i)].link == LINK_FRAG_LIST)
+		emit_frag_list(i, p->skb);
+	else if (setups[place(i)].link == LINK_ITSELF)
+		emit_link(i, (__u64)p->skb, (__u64)p->skb);
 }
 
 /* A socket, or a packet of which only its socket tells. */
@@ -246,7 +297,7 @@ static __always_inline int on_call(const struct invocation *i)
 		return 0;
 	skb = packet_of(i);
 	if (skb)
-		read_packet(&p, i->ctx, skb, functions[place(i)].flags & FUNCTION_RECEIVES, i->how);
+		read_packet(&p, i->ctx, skb, setups[place(i)].flags & PROBE_RECEIVES, i->how);
 	if (!skb || lacks_header(&p, i))
 		sk = socket_of(i);
 	if (!sk && skb && lacks_header(&p, i))
@@ -260,55 +311,21 @@ static __always_inline int on_call(const struct invocation *i)
 	return 0;
 }
 
-/* One packet came of another, or goes on in another. */
-static __always_inline void emit_link(const struct invocation *i, __u64 parent, __u64 child)
-{
-	struct track *t = track_of(parent);
-	struct call_record *e;
-	struct track copy;
-
-	if (!child || child >= -4095ULL || child == parent)
-		return;
-	if (t) {
-		copy = *t;
-		track(child, &copy);
-	}
-	e = begin(i->id, sizeof(*e));
-	if (!e)
-		return;
-	fill_task(&e->r, i->ctx);
-	clear_skb(&e->r);
-	e->r.form = FORM_LINK;
-	e->r.skb = parent;
-	e->call.entry = 0;
-	e->call.child = child;
-	e->r.parts = PART_CALL;
-	submit(&e->r);
-}
-
-#define MOST_SEGMENTS 64 /* of a packet of 64 KiB at an MSS of 1 KiB */
-
 static __always_inline void emit_links(const struct invocation *i, const struct call *call,
 				       __u64 ret)
 {
-	const struct sk_buff *segment = (void *)ret;
-
-	switch (functions[place(i)].link) {
+	switch (setups[place(i)].link) {
 	case LINK_RETURN:
 		emit_link(i, call->skb, ret);
 		break;
 	case LINK_IF_ZERO:
 	case LINK_IF_TRUE:
-		if (!(__u8)ret == (functions[place(i)].link == LINK_IF_ZERO))
+		if (!(__u8)ret == (setups[place(i)].link == LINK_IF_ZERO))
 			emit_link(i, call->other, call->skb);
 		break;
 	case LINK_LIST:
-		if (ret >= -4095ULL)
-			break;
-		for (int n = 0; n < MOST_SEGMENTS && segment; n++) {
-			emit_link(i, call->skb, (__u64)segment);
-			segment = get_pointer(&segment->next, UNTYPED);
-		}
+		if (ret < -4095ULL)
+			emit_list(i, call->skb, (void *)ret);
 		break;
 	}
 }
@@ -377,7 +394,7 @@ static __always_inline void emit_verdict(const struct invocation *i, const struc
 	if (!e)
 		return;
 	fill_return(i, &e->r, &e->call, call, ret);
-	fill_netfilter(&e->netfilter, call, functions[place(i)].netfilter);
+	fill_netfilter(&e->netfilter, call, setups[place(i)].netfilter);
 	e->r.parts = PART_CALL | PART_NETFILTER;
 	submit(&e->r);
 }
@@ -395,9 +412,9 @@ static __always_inline int on_return(struct invocation *i, __u64 ret)
 	i->id = call.id;
 	if (silent() || i->id >= PROBES)
 		return 0;
-	if (with_hooks && arguments[place(i)][ROLE_ENTRIES] != NO_ARGUMENT)
+	if (with_hooks && setups[place(i)].arguments[ROLE_ENTRIES] != NO_ARGUMENT)
 		emit_hooks(i, &call, ret);
-	else if (functions[place(i)].netfilter)
+	else if (setups[place(i)].netfilter)
 		emit_verdict(i, &call, ret);
 	else
 		emit_return(i, &call, ret);
@@ -435,7 +452,7 @@ int function_fexit(__u64 *ctx)
 
 	if (i.id >= PROBES)
 		return 0;
-	return on_return(&i, load_argument(ctx, arguments[place(&i)][ROLE_RETURN]));
+	return on_return(&i, load_argument(ctx, setups[place(&i)].arguments[ROLE_RETURN]));
 }
 
 /* Without a cookie: by the address, which ip is behind if the probe is a breakpoint. */

@@ -51,6 +51,13 @@ enum {
 #define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86DD
 #define ETH_P_TEB 0x6558 /* Ethernet in a tunnel */
+#define ETH_P_8021Q 0x8100
+#define ETH_P_8021AD 0x88A8
+#define ETH_P_ERSPAN 0x88BE /* types I and II */
+#define ETH_P_ERSPAN2 0x22EB /* type III */
+
+/* linux/skbuff.h: what mac_header is where there is none */
+#define NO_MAC_HEADER 0xffff
 
 /* linux/interrupt.h */
 #define NET_RX_SOFTIRQ 3
@@ -255,6 +262,7 @@ struct nft_traceinfo___6_3 {
 struct skb_shared_info {
 	unsigned short gso_size;
 	unsigned short gso_segs;
+	struct sk_buff *frag_list;
 };
 
 struct sk_buff {
@@ -268,8 +276,12 @@ struct sk_buff {
 	int skb_iif;
 	__u32 hash;
 	__u32 mark;
+	__u8 vlan_present : 1; /* until 6.2 */
+	__be16 vlan_proto;
+	__u16 vlan_tci;
 	__be16 protocol;
 	__u16 network_header;
+	__u16 mac_header;
 	unsigned int tail;
 	unsigned int end;
 	unsigned char *head;
@@ -285,6 +297,11 @@ struct neighbour {
 	__u8 nud_state;
 	struct net_device *dev;
 	__u8 primary_key[0];
+};
+
+/* Begins with 65 bytes: whatever is taken for one can be read by words (read_words()). */
+struct new_utsname {
+	char sysname[65];
 };
 
 #pragma clang attribute pop

@@ -29,24 +29,22 @@ static __always_inline bool silent(void)
  * - a packet that this stack made (never received: skb_iif is 0) after the old
  *   one was received, or queued on the device where the old one began;
  * - a packet fresh from a driver (skb_iif is still 0) after the old one was
- *   received, or after one was sent that had another buffer.
+ *   received, or after one that was to be sent and had another buffer.
  */
 static __always_inline bool begins_anew(const struct track *t, const struct packet *p,
-					enum stage stage)
+					enum stage stage, enum access how)
 {
-	if (p->skb->skb_iif)
+	if (get32(&p->skb->skb_iif, how))
 		return false;
 	if (stage == STAGE_QUEUED)
-		return t->stage >= STAGE_DRIVER || t->queued_on == packet_ifindex(p, TYPED);
-	if (stage == STAGE_DRIVER && t->stage == STAGE_SENT)
-		return t->head != p->head;
-	return stage >= STAGE_DRIVER && t->stage == STAGE_STACK;
+		return t->stage >= STAGE_DRIVER || t->queued_on == packet_ifindex(p, how);
+	return t->stage == STAGE_STACK || (t->stage < STAGE_DRIVER && t->head != p->head);
 }
 
 /* Whether a packet or socket is recorded at this probe for its own sake (--match). */
 static __always_inline bool may_start(__u32 probe)
 {
-	return functions[probe].flags & FUNCTION_STARTS;
+	return setups[probe].flags & PROBE_STARTS;
 }
 
 static __always_inline bool start_tracking(struct packet *p, __u32 probe, enum stage stage,
@@ -62,48 +60,96 @@ static __always_inline bool start_tracking(struct packet *p, __u32 probe, enum s
 	return true;
 }
 
-static __always_inline bool follow(struct packet *p, enum probe probe, enum stage stage)
+static __always_inline bool follow(struct packet *p, enum probe probe, enum stage stage,
+				   enum access how)
 {
 	__u64 key = (__u64)p->skb;
 	struct track *t = track_of(key);
-	bool may_begin = probe != NET_DEV_START_XMIT;
+	bool may_begin = probe == NET_DEV_QUEUE || stage != STAGE_QUEUED;
 
-	if (t && !(may_begin && begins_anew(t, p, stage))) {
+	if (t && !(may_begin && begins_anew(t, p, stage, how))) {
 		t->stage = stage;
 		t->head = p->head;
 		return true;
 	}
 	if (t)
 		bpf_map_delete_elem(&tracked, &key);
-	return start_tracking(p, probe, stage, TYPED);
+	return start_tracking(p, probe, stage, how);
 }
 
 static __always_inline bool is_followed(__u64 skb)
 {
-	return !filter.active || (skb && track_of(skb));
+	return !filter.asks || (skb && track_of(skb));
+}
+
+/*
+ * Whether a followed address has become that of a packet that no probe has seen
+ * yet: the old one was received, this one is a socket's that is to be sent.
+ */
+static __always_inline bool is_another(const struct track *t, const struct packet *p,
+				       enum access how)
+{
+	return t->stage == STAGE_STACK && !get32(&p->skb->skb_iif, how) &&
+	       get_pointer(&p->skb->sk, how);
 }
 
 /* A packet that may be gone after this event: it is not worth following. */
-static __always_inline bool passes_once(struct packet *p, enum probe probe)
+static __always_inline bool passes_once(struct packet *p, enum probe probe, enum access how)
 {
-	return is_followed((__u64)p->skb) || (may_start(probe) && match_packet(p, TYPED));
+	struct track *t;
+
+	if (!filter.asks)
+		return true;
+	t = track_of((__u64)p->skb);
+	return (t && !is_another(t, p, how)) || (may_start(probe) && match_packet(p, how));
 }
 
 /* Which packet this CPU is delivering: its socket's events belong to it. */
 static __always_inline void mark_received(__u64 skb)
 {
-	struct cpu_state *cpu = this_cpu();
+	struct cpu_state *cpu;
 
+	if (!skb && !has_received)
+		return;
+	if (!has_received)
+		has_received = true;
+	cpu = this_cpu();
 	if (cpu)
 		cpu->received = skb;
 }
 
-/* A delivery ends with its softirq: what a timer does later is not the packet's. */
+/*
+ * A delivery ends with its softirq: what a timer or a tasklet does later is not
+ * the packet's. They are rarer than the ends of softirqs; but before 6.4 a
+ * tasklet cannot be seen (tcp_tasklet_func is one).
+ */
 SEC("tp_btf/softirq_exit")
 int on_softirq_exit(__u64 *ctx)
 {
 	if (ctx[0] == NET_RX_SOFTIRQ)
 		mark_received(0);
+	return 0;
+}
+
+SEC("tp_btf/timer_expire_entry")
+int on_timer_expire_entry(__u64 *ctx)
+{
+	mark_received(0);
+	return 0;
+}
+
+SEC("tp_btf/tasklet_entry")
+int on_tasklet_entry(__u64 *ctx)
+{
+	mark_received(0);
+	return 0;
+}
+
+/* Since 6.9 tasklets become work that softirqs do. */
+SEC("tp_btf/workqueue_execute_start")
+int on_workqueue_execute_start(__u64 *ctx)
+{
+	mark_received(0);
 	return 0;
 }
 
@@ -120,7 +166,7 @@ static __always_inline __u64 emit_packet(struct packet *p, __u32 probe, enum acc
 	struct long_record *e;
 	__u64 name;
 
-	read_header(p);
+	read_header(p, WORDS, how);
 	if (wants_long_header(p)) {
 		e = begin(probe, sizeof(*e));
 		if (!e)
@@ -128,7 +174,7 @@ static __always_inline __u64 emit_packet(struct packet *p, __u32 probe, enum acc
 		fill_task(&e->r, p->ctx);
 		clear_skb(&e->r);
 		fill_skb(&e->r, p->skb, how);
-		fill_long_header(e->header, &e->r, p);
+		fill_long_header(e->header, &e->r, p, how);
 		name = name_of(&e->r);
 		submit(&e->r);
 		return name;
@@ -148,7 +194,7 @@ static __always_inline __u64 emit_packet(struct packet *p, __u32 probe, enum acc
 }
 
 /* A packet with its headers: the hooks of the transmit and receive paths. */
-static __always_inline int on_packet(__u64 *ctx, enum probe probe, enum stage stage)
+static __always_inline int packet(__u64 *ctx, enum probe probe, enum stage stage, enum access how)
 {
 	struct sk_buff *skb = (void *)argument(ctx, probe, ROLE_SKB);
 	bool receiving = stage >= STAGE_DRIVER, pass = true;
@@ -156,15 +202,21 @@ static __always_inline int on_packet(__u64 *ctx, enum probe probe, enum stage st
 
 	if (silent() || !skb)
 		return 0;
-	read_packet(&p, ctx, skb, receiving, TYPED);
-	if (filter.active) {
-		pass = follow(&p, probe, stage);
+	read_packet(&p, ctx, skb, receiving, how);
+	if (filter.asks) {
+		pass = follow(&p, probe, stage, how);
 		if (stage == STAGE_STACK)
 			mark_received(pass ? (__u64)skb : 0);
 	}
 	if (pass)
-		emit_packet(&p, probe, TYPED);
+		emit_packet(&p, probe, how);
 	return 0;
+}
+
+static __always_inline int on_packet(__u64 *ctx, enum probe probe, enum stage stage)
+{
+	return is_typed(probe) ? packet(ctx, probe, stage, TYPED)
+			       : packet(ctx, probe, stage, UNTYPED);
 }
 
 /* A packet without its headers: they may be gone, or are known. */
@@ -182,8 +234,9 @@ static __always_inline int on_bare_packet(__u64 *ctx, enum probe probe, enum rol
 	fill_task(&e->r, ctx);
 	clear_skb(&e->r);
 	e->r.skb = key;
-	e->r.ret = (__s32)argument(ctx, probe, ret);
-	e->r.has_ret = true;
+	e->r.has_ret = has_argument(probe, ret);
+	if (e->r.has_ret)
+		e->r.ret = (__s32)argument(ctx, probe, ret);
 	submit(&e->r);
 	return 0;
 }
@@ -208,35 +261,41 @@ static __always_inline void fill_full_packet(struct full_record *e, struct packe
 					     enum access how)
 {
 	fill_skb(&e->r, p->skb, how);
-	fill_long_header(e->header, &e->r, p);
+	fill_long_header(e->header, &e->r, p, how);
 }
 
 static __always_inline void fill_full_sock(struct full_record *e, struct sock *sk, enum access how)
 {
 	e->r.sk = (__u64)sk;
-	e->r.netns = sock_netns(sk, how);
+	e->r.netns = netns_of_sock(&sk->__sk_common, how);
 	fill_addresses(&e->sock, &sk->__sk_common, how);
 	fill_sock(&e->sock, sk, how);
+}
+
+/* Whether this CPU delivers a followed packet. */
+static __always_inline bool delivers(const void *ctx)
+{
+	struct cpu_state *cpu = this_cpu();
+
+	return cpu && cpu->received && context(ctx) == CTX_SOFTIRQ;
 }
 
 static __always_inline bool passes_sock(const void *ctx, __u32 probe, struct sock *sk,
 					enum access how)
 {
-	struct cpu_state *cpu = this_cpu();
-
-	if (!filter.active || (cpu && cpu->received && context(ctx) == CTX_SOFTIRQ))
+	if (!filter.asks || (has_received && delivers(ctx)))
 		return true;
-	return may_start(probe) && match_socket(ctx, &sk->__sk_common, get16(&sk->sk_protocol, how),
-						sock_netns(sk, how), how);
+	return may_start(probe) &&
+	       match_socket(ctx, &sk->__sk_common, get16(&sk->sk_protocol, how), how);
 }
 
 /* An event of a socket alone. */
-static __always_inline int on_sock(__u64 *ctx, enum probe probe)
+static __always_inline int sock_event(__u64 *ctx, enum probe probe, enum access how)
 {
 	struct sock *sk = (void *)argument(ctx, probe, ROLE_SK);
 	struct sock_record *e;
 
-	if (silent() || !sk || !passes_sock(ctx, probe, sk, TYPED))
+	if (silent() || !sk || !passes_sock(ctx, probe, sk, how))
 		return 0;
 	e = begin(probe, sizeof(*e));
 	if (!e)
@@ -245,10 +304,10 @@ static __always_inline int on_sock(__u64 *ctx, enum probe probe)
 	clear_skb(&e->r);
 	__builtin_memset(&e->sock, 0, sizeof(e->sock));
 	e->r.sk = (__u64)sk;
-	e->r.netns = sock_netns(sk, TYPED);
+	e->r.netns = netns_of_sock(&sk->__sk_common, how);
 	e->r.skb = argument(ctx, probe, ROLE_SKB);
-	fill_addresses(&e->sock, &sk->__sk_common, TYPED);
-	fill_sock(&e->sock, sk, TYPED);
+	fill_addresses(&e->sock, &sk->__sk_common, how);
+	fill_sock(&e->sock, sk, how);
 	e->r.parts = PART_SOCK;
 	if (probe == INET_SOCK_SET_STATE) {
 		e->sock.old_state = argument(ctx, probe, ROLE_FIRST);
@@ -264,34 +323,36 @@ static __always_inline int on_sock(__u64 *ctx, enum probe probe)
 	return 0;
 }
 
-/* Whether a filter is set that no neighbour can pass. */
-static __always_inline bool filters_exclude_neighbours(void)
+static __always_inline int on_sock(__u64 *ctx, enum probe probe)
 {
-	return has_port_filter() || has_address_filter() || filter.l4.n || filter.ethertype.n ||
-	       filter.pid.n || filter.len.n || filter.tcp_flags || pcap_len;
+	return is_typed(probe) ? sock_event(ctx, probe, TYPED) : sock_event(ctx, probe, UNTYPED);
 }
+
+/* What of a filter no neighbour can pass. */
+#define NOT_OF_NEIGHBOURS ~(ASK_DEV | ASK_NETNS | ASK_MATCH)
 
 /*
  * A neighbour entry: its address stands for daddr, its NUD state for new_state.
  * neigh_create comes before the entry has its device and key; they are
  * arguments of their own there.
  */
-static __always_inline int on_neigh(__u64 *ctx, enum probe probe)
+static __always_inline int neigh_event(__u64 *ctx, enum probe probe, enum access how)
 {
 	struct neighbour *n = (void *)argument(ctx, probe, ROLE_NEIGH);
 	const void *key = (void *)argument(ctx, probe, ROLE_LOCATION);
 	struct net_device *dev = (void *)argument(ctx, probe, ROLE_DEV);
+	const struct neigh_table *table;
 	struct sock_record *e;
+	__u8 state;
 
 	if (silent() || !n)
 		return 0;
 	if (!has_argument(probe, ROLE_DEV))
-		dev = n->dev;
+		dev = get_pointer(&n->dev, how);
 	if (!dev)
 		return 0;
-	if (filter.active &&
-	    (!may_start(probe) || filters_exclude_neighbours() || !on_device(dev) ||
-	     !in_numbers(&filter.netns, dev->nd_net.net->ns.inum)))
+	if (filter.asks && (!may_start(probe) || asks(NOT_OF_NEIGHBOURS) || !on_device(dev) ||
+			    (asks(ASK_NETNS) && !has_number(&filter.netns, netns_of(dev, how)))))
 		return 0;
 	e = begin(probe, sizeof(*e));
 	if (!e)
@@ -299,13 +360,15 @@ static __always_inline int on_neigh(__u64 *ctx, enum probe probe)
 	fill_task(&e->r, ctx);
 	clear_skb(&e->r);
 	__builtin_memset(&e->sock, 0, sizeof(e->sock));
-	fill_device(&e->r, dev, TYPED);
-	e->sock.family = n->tbl->family;
+	fill_device(&e->r, dev, how);
+	table = get_pointer(&n->tbl, how);
+	e->sock.family = get32(&table->family, how);
 	if (!has_argument(probe, ROLE_LOCATION))
 		key = n->primary_key;
 	bpf_probe_read_kernel(e->sock.daddr, e->sock.family == AF_INET6 ? 16 : 4, key);
-	e->sock.old_state = n->nud_state;
-	e->sock.new_state = n->nud_state;
+	state = get8(&n->nud_state, how);
+	e->sock.old_state = state;
+	e->sock.new_state = state;
 	e->sock.has_states = true;
 	if (probe == NEIGH_UPDATE)
 		e->sock.new_state = argument(ctx, probe, ROLE_FIRST);
@@ -314,10 +377,29 @@ static __always_inline int on_neigh(__u64 *ctx, enum probe probe)
 	return 0;
 }
 
+static __always_inline int on_neigh(__u64 *ctx, enum probe probe)
+{
+	return is_typed(probe) ? neigh_event(ctx, probe, TYPED) : neigh_event(ctx, probe, UNTYPED);
+}
+
 SEC("tp_btf/net_dev_queue")
 int on_net_dev_queue(__u64 *ctx)
 {
 	return on_packet(ctx, NET_DEV_QUEUE, STAGE_QUEUED);
+}
+
+/* The queue has it already, and may have freed it: only its address is safe. */
+SEC("tp_btf/qdisc_enqueue")
+int on_qdisc_enqueue(__u64 *ctx)
+{
+	return on_bare_packet(ctx, QDISC_ENQUEUE, ROLE_FIRST);
+}
+
+/* The first packet of those that are taken at once; none if there was none. */
+SEC("tp_btf/qdisc_dequeue")
+int on_qdisc_dequeue(__u64 *ctx)
+{
+	return on_packet(ctx, QDISC_DEQUEUE, STAGE_QUEUED);
 }
 
 SEC("tp_btf/net_dev_start_xmit")
@@ -327,8 +409,7 @@ int on_net_dev_start_xmit(__u64 *ctx)
 }
 
 /* The driver owns the skb now and may have freed it: only its address is safe. */
-SEC("tp_btf/net_dev_xmit")
-int on_net_dev_xmit(__u64 *ctx)
+static __always_inline int net_dev_xmit(__u64 *ctx, enum access how)
 {
 	__u64 key = argument(ctx, NET_DEV_XMIT, ROLE_SKB);
 	struct net_device *dev = (void *)argument(ctx, NET_DEV_XMIT, ROLE_DEV);
@@ -337,7 +418,7 @@ int on_net_dev_xmit(__u64 *ctx)
 
 	if (silent() || !key)
 		return 0;
-	if (filter.active) {
+	if (filter.asks) {
 		t = track_of(key);
 		if (!t)
 			return 0;
@@ -353,9 +434,15 @@ int on_net_dev_xmit(__u64 *ctx)
 	e->r.ret = (__s32)argument(ctx, NET_DEV_XMIT, ROLE_FIRST);
 	e->r.has_ret = true;
 	e->r.len = argument(ctx, NET_DEV_XMIT, ROLE_SECOND);
-	fill_device(&e->r, dev, TYPED);
+	fill_device(&e->r, dev, how);
 	submit(&e->r);
 	return 0;
+}
+
+SEC("tp_btf/net_dev_xmit")
+int on_net_dev_xmit(__u64 *ctx)
+{
+	return is_typed(NET_DEV_XMIT) ? net_dev_xmit(ctx, TYPED) : net_dev_xmit(ctx, UNTYPED);
 }
 
 SEC("tp_btf/netif_rx")
@@ -401,8 +488,7 @@ int on_napi_gro_frags_entry(__u64 *ctx)
 }
 
 /* A drop, or what the kernel calls one: the analyzer knows the difference. */
-SEC("tp_btf/kfree_skb")
-int on_kfree_skb(__u64 *ctx)
+static __always_inline int kfree_skb(__u64 *ctx, enum access how)
 {
 	struct sk_buff *skb = (void *)argument(ctx, KFREE_SKB, ROLE_SKB);
 	__u64 key = (__u64)skb;
@@ -411,15 +497,15 @@ int on_kfree_skb(__u64 *ctx)
 
 	if (silent() || !skb)
 		return 0;
-	read_packet(&p, ctx, skb, false, TYPED);
-	if (!passes_once(&p, KFREE_SKB))
+	read_packet(&p, ctx, skb, false, how);
+	if (!passes_once(&p, KFREE_SKB, how))
 		return 0;
-	if (filter.active)
+	if (filter.asks)
 		bpf_map_delete_elem(&tracked, &key);
 	e = begin_full(ctx, KFREE_SKB);
 	if (!e)
 		return 0;
-	fill_full_packet(e, &p, TYPED);
+	fill_full_packet(e, &p, how);
 	e->r.parts &= ~PART_SOCK;
 	e->free.location = argument(ctx, KFREE_SKB, ROLE_LOCATION);
 	e->free.reason = argument(ctx, KFREE_SKB, ROLE_REASON);
@@ -428,8 +514,13 @@ int on_kfree_skb(__u64 *ctx)
 	return 0;
 }
 
-SEC("tp_btf/consume_skb")
-int on_consume_skb(__u64 *ctx)
+SEC("tp_btf/kfree_skb")
+int on_kfree_skb(__u64 *ctx)
+{
+	return is_typed(KFREE_SKB) ? kfree_skb(ctx, TYPED) : kfree_skb(ctx, UNTYPED);
+}
+
+static __always_inline int consume_skb(__u64 *ctx, enum access how)
 {
 	struct sk_buff *skb = (void *)argument(ctx, CONSUME_SKB, ROLE_SKB);
 	__u64 key = (__u64)skb;
@@ -437,19 +528,25 @@ int on_consume_skb(__u64 *ctx)
 
 	if (silent() || !skb || !is_followed(key))
 		return 0;
-	if (filter.active)
+	if (filter.asks)
 		bpf_map_delete_elem(&tracked, &key);
 	e = begin(CONSUME_SKB, sizeof(*e));
 	if (!e)
 		return 0;
 	fill_task(&e->r, ctx);
 	clear_skb(&e->r);
-	fill_skb(&e->r, skb, TYPED);
+	fill_skb(&e->r, skb, how);
 	__builtin_memset(&e->free, 0, sizeof(e->free));
 	e->free.location = argument(ctx, CONSUME_SKB, ROLE_LOCATION);
 	e->r.parts = PART_FREE;
 	submit(&e->r);
 	return 0;
+}
+
+SEC("tp_btf/consume_skb")
+int on_consume_skb(__u64 *ctx)
+{
+	return is_typed(CONSUME_SKB) ? consume_skb(ctx, TYPED) : consume_skb(ctx, UNTYPED);
 }
 
 SEC("tp_btf/skb_copy_datagram_iovec")
@@ -507,22 +604,21 @@ int on_tcp_cong_state_set(__u64 *ctx)
 }
 
 /* The segment waits in the retransmission queue without headers: its control block has them. */
-SEC("tp_btf/tcp_retransmit_skb")
-int on_tcp_retransmit_skb(__u64 *ctx)
+static __always_inline int tcp_retransmit_skb(__u64 *ctx, enum access how)
 {
 	struct sk_buff *skb = (void *)argument(ctx, TCP_RETRANSMIT_SKB, ROLE_SKB);
 	struct sock *sk = (void *)argument(ctx, TCP_RETRANSMIT_SKB, ROLE_SK);
 	struct full_record *e;
 	struct tcp_skb_cb *cb;
 
-	if (silent() || !sk || !skb || !passes_sock(ctx, TCP_RETRANSMIT_SKB, sk, TYPED))
+	if (silent() || !sk || !skb || !passes_sock(ctx, TCP_RETRANSMIT_SKB, sk, how))
 		return 0;
 	e = begin_full(ctx, TCP_RETRANSMIT_SKB);
 	if (!e)
 		return 0;
-	fill_full_sock(e, sk, TYPED);
+	fill_full_sock(e, sk, how);
 	e->r.skb = (__u64)skb;
-	e->r.len = skb->len;
+	e->r.len = get32(&skb->len, how);
 	cb = (void *)skb->cb;
 	e->sock.seq = BPF_CORE_READ(cb, seq);
 	e->sock.tcp_flags = BPF_CORE_READ(cb, tcp_flags);
@@ -533,9 +629,15 @@ int on_tcp_retransmit_skb(__u64 *ctx)
 	return 0;
 }
 
+SEC("tp_btf/tcp_retransmit_skb")
+int on_tcp_retransmit_skb(__u64 *ctx)
+{
+	return is_typed(TCP_RETRANSMIT_SKB) ? tcp_retransmit_skb(ctx, TYPED)
+					    : tcp_retransmit_skb(ctx, UNTYPED);
+}
+
 /* The request socket carries the addresses; its listener may have none. */
-SEC("tp_btf/tcp_retransmit_synack")
-int on_tcp_retransmit_synack(__u64 *ctx)
+static __always_inline int tcp_retransmit_synack(__u64 *ctx, enum access how)
 {
 	struct sock *sk = (void *)argument(ctx, TCP_RETRANSMIT_SYNACK, ROLE_SK);
 	struct request_sock *req = (void *)argument(ctx, TCP_RETRANSMIT_SYNACK, ROLE_REQUEST);
@@ -543,19 +645,25 @@ int on_tcp_retransmit_synack(__u64 *ctx)
 
 	if (silent() || !sk || !req)
 		return 0;
-	if (filter.active &&
-	    !(may_start(TCP_RETRANSMIT_SYNACK) &&
-	      match_socket(ctx, &req->__req_common, IPPROTO_TCP, sock_netns(sk, TYPED), TYPED)))
+	if (filter.asks && !(may_start(TCP_RETRANSMIT_SYNACK) &&
+			     match_socket(ctx, &req->__req_common, IPPROTO_TCP, how)))
 		return 0;
 	e = begin_full(ctx, TCP_RETRANSMIT_SYNACK);
 	if (!e)
 		return 0;
 	e->r.sk = (__u64)sk;
-	e->r.netns = sock_netns(sk, TYPED);
-	fill_sock(&e->sock, sk, TYPED);
-	fill_addresses(&e->sock, &req->__req_common, TYPED);
+	e->r.netns = netns_of_sock(&sk->__sk_common, how);
+	fill_addresses(&e->sock, &req->__req_common, how);
+	fill_sock(&e->sock, sk, how);
 	submit(&e->r);
 	return 0;
+}
+
+SEC("tp_btf/tcp_retransmit_synack")
+int on_tcp_retransmit_synack(__u64 *ctx)
+{
+	return is_typed(TCP_RETRANSMIT_SYNACK) ? tcp_retransmit_synack(ctx, TYPED)
+					       : tcp_retransmit_synack(ctx, UNTYPED);
 }
 
 static __always_inline void fill_reset(struct full_record *e, __u64 *ctx)
@@ -565,43 +673,43 @@ static __always_inline void fill_reset(struct full_record *e, __u64 *ctx)
 }
 
 /* A packet is answered with RST; its socket may be gone, or never have been. */
-static __always_inline int on_reset_of_packet(__u64 *ctx, struct sk_buff *skb, struct sock *sk)
+static __always_inline int reset_of_packet(__u64 *ctx, struct sk_buff *skb, struct sock *sk,
+					   enum access how)
 {
 	struct full_record *e;
 	struct packet p;
 
-	read_packet(&p, ctx, skb, false, TYPED);
-	if (!passes_once(&p, TCP_SEND_RESET))
+	read_packet(&p, ctx, skb, false, how);
+	if (!passes_once(&p, TCP_SEND_RESET, how))
 		return 0;
 	e = begin_full(ctx, TCP_SEND_RESET);
 	if (!e)
 		return 0;
-	fill_full_packet(e, &p, TYPED);
+	fill_full_packet(e, &p, how);
 	if (sk)
-		fill_full_sock(e, sk, TYPED);
+		fill_full_sock(e, sk, how);
 	fill_reset(e, ctx);
 	submit(&e->r);
 	return 0;
 }
 
 /* The local side ends the connection with RST. */
-static __always_inline int on_reset_by_sock(__u64 *ctx, struct sock *sk)
+static __always_inline int reset_by_sock(__u64 *ctx, struct sock *sk, enum access how)
 {
 	struct full_record *e;
 
-	if (!passes_sock(ctx, TCP_SEND_RESET, sk, TYPED))
+	if (!passes_sock(ctx, TCP_SEND_RESET, sk, how))
 		return 0;
 	e = begin_full(ctx, TCP_SEND_RESET);
 	if (!e)
 		return 0;
-	fill_full_sock(e, sk, TYPED);
+	fill_full_sock(e, sk, how);
 	fill_reset(e, ctx);
 	submit(&e->r);
 	return 0;
 }
 
-SEC("tp_btf/tcp_send_reset")
-int on_tcp_send_reset(__u64 *ctx)
+static __always_inline int tcp_send_reset(__u64 *ctx, enum access how)
 {
 	struct sk_buff *skb = (void *)argument(ctx, TCP_SEND_RESET, ROLE_SKB);
 	struct sock *sk = (void *)argument(ctx, TCP_SEND_RESET, ROLE_SK);
@@ -609,14 +717,19 @@ int on_tcp_send_reset(__u64 *ctx)
 	if (silent())
 		return 0;
 	if (skb)
-		return on_reset_of_packet(ctx, skb, sk);
+		return reset_of_packet(ctx, skb, sk, how);
 	if (sk)
-		return on_reset_by_sock(ctx, sk);
+		return reset_by_sock(ctx, sk, how);
 	return 0;
 }
 
-SEC("tp_btf/tcp_bad_csum")
-int on_tcp_bad_csum(__u64 *ctx)
+SEC("tp_btf/tcp_send_reset")
+int on_tcp_send_reset(__u64 *ctx)
+{
+	return is_typed(TCP_SEND_RESET) ? tcp_send_reset(ctx, TYPED) : tcp_send_reset(ctx, UNTYPED);
+}
+
+static __always_inline int tcp_bad_csum(__u64 *ctx, enum access how)
 {
 	struct sk_buff *skb = (void *)argument(ctx, TCP_BAD_CSUM, ROLE_SKB);
 	struct full_record *e;
@@ -624,20 +737,25 @@ int on_tcp_bad_csum(__u64 *ctx)
 
 	if (silent() || !skb)
 		return 0;
-	read_packet(&p, ctx, skb, false, TYPED);
-	if (!passes_once(&p, TCP_BAD_CSUM))
+	read_packet(&p, ctx, skb, false, how);
+	if (!passes_once(&p, TCP_BAD_CSUM, how))
 		return 0;
 	e = begin_full(ctx, TCP_BAD_CSUM);
 	if (!e)
 		return 0;
-	fill_full_packet(e, &p, TYPED);
+	fill_full_packet(e, &p, how);
 	submit(&e->r);
 	return 0;
 }
 
+SEC("tp_btf/tcp_bad_csum")
+int on_tcp_bad_csum(__u64 *ctx)
+{
+	return is_typed(TCP_BAD_CSUM) ? tcp_bad_csum(ctx, TYPED) : tcp_bad_csum(ctx, UNTYPED);
+}
+
 /* The packet is the one that the ICMP error is about. */
-SEC("tp_btf/icmp_send")
-int on_icmp_send(__u64 *ctx)
+static __always_inline int icmp_send(__u64 *ctx, enum access how)
 {
 	struct sk_buff *skb = (void *)argument(ctx, ICMP_SEND, ROLE_SKB);
 	struct full_record *e;
@@ -645,17 +763,23 @@ int on_icmp_send(__u64 *ctx)
 
 	if (silent() || !skb)
 		return 0;
-	read_packet(&p, ctx, skb, false, TYPED);
-	if (!passes_once(&p, ICMP_SEND))
+	read_packet(&p, ctx, skb, false, how);
+	if (!passes_once(&p, ICMP_SEND, how))
 		return 0;
 	e = begin_full(ctx, ICMP_SEND);
 	if (!e)
 		return 0;
-	fill_full_packet(e, &p, TYPED);
+	fill_full_packet(e, &p, how);
 	e->free.icmp_type = argument(ctx, ICMP_SEND, ROLE_FIRST);
 	e->free.icmp_code = argument(ctx, ICMP_SEND, ROLE_SECOND);
 	submit(&e->r);
 	return 0;
+}
+
+SEC("tp_btf/icmp_send")
+int on_icmp_send(__u64 *ctx)
+{
+	return is_typed(ICMP_SEND) ? icmp_send(ctx, TYPED) : icmp_send(ctx, UNTYPED);
 }
 
 SEC("tp_btf/neigh_create")

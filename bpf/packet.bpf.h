@@ -17,7 +17,7 @@ struct packet {
 	__u32 available; /* linear bytes from the network header on */
 	__u32 len;
 	__u16 protocol; /* host byte order */
-	bool has_header; /* read_header() was here */
+	__u8 words; /* of the header that read_header() has read */
 	__u8 header[HEADER_SHORT] __attribute__((aligned(8))); /* copied in words */
 };
 
@@ -47,6 +47,13 @@ static __always_inline __u32 netns_of(const struct net_device *dev, enum access 
 	return get32(&net->ns.inum, how);
 }
 
+static __always_inline __u32 netns_of_sock(const struct sock_common *c, enum access how)
+{
+	const struct net *net = get_pointer(&c->skc_net.net, how);
+
+	return get32(&net->ns.inum, how);
+}
+
 /* Finds the packet. Most are of no interest: what only some need is read later. */
 static __always_inline void read_packet(struct packet *p, const void *ctx, struct sk_buff *skb,
 					bool receiving, enum access how)
@@ -61,16 +68,19 @@ static __always_inline void read_packet(struct packet *p, const void *ctx, struc
 	p->protocol = __builtin_bswap16(get16(&skb->protocol, how));
 	p->network = network_header(skb, head, receiving, how);
 	p->available = p->network < end ? end - p->network : 0;
-	p->has_header = false;
+	p->words = 0;
 }
 
-static __always_inline void read_header(struct packet *p)
+/* How many words the short header has, and how many tell IPv4's flow. */
+#define WORDS (HEADER_SHORT / 8)
+#define WORDS_OF_FLOW 3
+
+static __always_inline void read_header(struct packet *p, __u8 words, enum access how)
 {
-	if (p->has_header)
+	if (p->words >= words)
 		return;
-	p->has_header = true;
-	if (p->available > 0xffff ||
-	    bpf_probe_read_kernel(p->header, sizeof(p->header), p->network))
+	p->words = words;
+	if (p->available > 0xffff || !read_words((__u64 *)p->header, p->network, words, how))
 		p->available = 0;
 }
 
@@ -79,9 +89,41 @@ static __always_inline __u32 packet_ifindex(const struct packet *p, enum access 
 	return p->dev ? get32(&p->dev->ifindex, how) : 0;
 }
 
-static __always_inline __u32 packet_netns(const struct packet *p, enum access how)
+/* Until it has a device, a packet that is sent is where its socket is. */
+static __always_inline __u32 packet_netns(const struct sk_buff *skb, const struct net_device *dev,
+					  enum access how)
 {
-	return p->dev ? netns_of(p->dev, how) : 0;
+	const struct sock *sk;
+
+	if (dev)
+		return netns_of(dev, how);
+	sk = get_pointer(&skb->sk, how);
+	return sk ? netns_of_sock(&sk->__sk_common, how) : 0;
+}
+
+/* IPv6 extension headers that may stand before the transport's: RFC 8200, section 4. */
+static __always_inline bool is_extension(__u8 next)
+{
+	return next == 0 || next == 43 || next == 44 || next == 60;
+}
+
+/* Where IPv6's payload begins, and which it is; 0 in a later fragment, or where there is no telling. */
+static __always_inline __u32 skip_extensions(const struct packet *p, __u8 *next)
+{
+	__u8 extension[4];
+	__u32 at = 40;
+
+	for (int i = 0; i < 4 && is_extension(*next); i++) {
+		if (bpf_probe_read_kernel(extension, sizeof(extension), p->network + at))
+			return 0;
+		if (*next == 44 && be16(extension + 2) & 0xfff8) { /* a later fragment */
+			*next = extension[0];
+			return 0;
+		}
+		at += *next == 44 ? 8 : (extension[1] + 1) * 8;
+		*next = extension[0];
+	}
+	return at;
 }
 
 /* Without the filters' parser: only what constant offsets tell. */

@@ -5,6 +5,9 @@
  * through the interpreter with all its constants known, and drops the
  * interpreter where there is none. User space has checked the program: known
  * instructions, and jumps that go forward to one of them.
+ *
+ * The program is one for Ethernet, whatever the device is: it is given a header
+ * of 14 bytes with the packet's protocol, and with addresses where they are known.
  */
 #ifndef NTREC_PCAP_BPF_H
 #define NTREC_PCAP_BPF_H
@@ -20,6 +23,8 @@ struct sock_filter { /* uapi/linux/filter.h */
 
 const volatile struct sock_filter pcap[PCAP_MAX] = {};
 const volatile __u32 pcap_len = 0; /* 0: no expression */
+const volatile __u8 pcap_link = 0; /* it asks for more of the link's header than the protocol */
+const volatile __u8 pcap_vlan = 0; /* it asks for VLAN tags, which are else taken off */
 const volatile __u8 pcap_inner = 0; /* --inner: the packet in the tunnel */
 
 /* uapi/linux/bpf_common.h: the parts of a classic instruction's code. */
@@ -69,13 +74,26 @@ enum {
 #define BPF_TXA 0x80
 
 /* What a program looks at. */
-struct bytes {
+struct frame {
+	const void *mac; /* addresses; NULL where they are not known */
 	const void *start; /* the network header */
 	__u64 available;
 	__u64 known; /* which of the first 64; ALL_KNOWN unless the header is made up */
-	__u32 len; /* of the whole packet */
+	__u32 len; /* of the whole frame */
+	__u32 tag; /* of the VLAN: protocol and number; 0: none */
+	__u16 protocol; /* of what starts there */
+	__u16 link_len; /* 14; 18 with a tag */
+	bool has_addresses;
 };
 #define ALL_KNOWN ~0ULL
+#define ADDRESSES_LEN 12
+#define TAG_LEN 4
+#define LINK_LEN 14
+
+/* The link's header, and as much of the next one as a load can take with it. */
+struct ethernet {
+	__u8 bytes[LINK_LEN + TAG_LEN + 4] __attribute__((aligned(8)));
+};
 
 /* Classic BPF's registers; its memory is apart, so that these stay registers here. */
 struct machine {
@@ -84,47 +102,62 @@ struct machine {
 };
 #define MEMWORDS 4 /* user space numbers those that are used from 0 */
 
-static __always_inline bool is_known(const struct bytes *b, __u64 at, __u64 size)
+static __always_inline bool is_known(const struct frame *f, __u64 at, __u64 size)
 {
 	__u64 wanted = (1ULL << size) - 1;
 
-	return b->known == ALL_KNOWN || (b->known >> at & wanted) == wanted;
+	return f->known == ALL_KNOWN || (f->known >> at & wanted) == wanted;
+}
+
+/* What the link's header says of the next one. */
+static __always_inline __u16 link_type(const struct frame *f)
+{
+	return f->link_len == LINK_LEN ? f->protocol : f->tag >> 16;
 }
 
 /* 4, 2 or 1 bytes in network order. A program that loads what is not there matches nothing. */
-static __always_inline bool load_bytes(const struct bytes *b, __u16 code, __u64 at, __u32 *value)
+static __always_inline bool load_bytes(const struct frame *f, const struct ethernet *eth,
+				       __u16 code, __u64 at, __u32 *value, enum access how)
 {
 	__u64 size = 4 >> (code >> 3 & 3);
-	__u32 word = 0;
 
-	if (at > 0xffff || at + size > b->available || !is_known(b, at, size))
+	if (at < f->link_len) {
+		if (at == ADDRESSES_LEN && size == 2) {
+			*value = link_type(f);
+			return true;
+		}
+		if (!eth || (at < ADDRESSES_LEN && !f->has_addresses) ||
+		    at + size > f->link_len + f->available)
+			return false;
+		return read_number(value, eth->bytes + at, size, UNTYPED);
+	}
+	at -= f->link_len;
+	if (at > 0xffff || at + size > f->available || !is_known(f, at, size))
 		return false;
-	if (bpf_probe_read_kernel(&word, size, b->start + at))
-		return false;
-	*value = __builtin_bswap32(word) >> (32 - 8 * size);
-	return true;
+	return read_number(value, f->start + at, size, how);
 }
 
 /* What the classes LD and LDX put into A and X. */
-static __always_inline bool load(const struct bytes *b, const struct machine *m,
-				 const __u32 *memory, const struct sock_filter *i, __u32 *value)
+static __always_inline bool load(const struct frame *f, const struct ethernet *eth,
+				 const struct machine *m, const __u32 *memory,
+				 const struct sock_filter *i, __u32 *value, enum access how)
 {
 	switch (i->code & BPF_MODE) {
 	case BPF_IMM:
 		*value = i->k;
 		return true;
 	case BPF_ABS:
-		return load_bytes(b, i->code, i->k, value);
+		return load_bytes(f, eth, i->code, i->k, value, how);
 	case BPF_IND:
-		return load_bytes(b, i->code, (__u64)m->x + i->k, value);
+		return load_bytes(f, eth, i->code, (__u64)m->x + i->k, value, how);
 	case BPF_MEM:
 		*value = memory[i->k & (MEMWORDS - 1)];
 		return true;
 	case BPF_LEN:
-		*value = b->len;
-		return b->known == ALL_KNOWN;
+		*value = f->len;
+		return f->known == ALL_KNOWN;
 	default: /* BPF_MSH: the length of an IPv4 header */
-		if (!load_bytes(b, i->code, i->k, value))
+		if (!load_bytes(f, eth, i->code, i->k, value, how))
 			return false;
 		*value = (*value & 0xf) * 4;
 		return true;
@@ -195,7 +228,8 @@ static __always_inline __u32 jump(const struct sock_filter *i, __u32 a, __u32 op
  * Inlined at each place that filters: until 6.4 a fault in a typed load of a
  * program with functions of its own takes the kernel down (search_extable).
  */
-static __always_inline bool run_pcap(const struct bytes *b)
+static __always_inline bool run_pcap(const struct frame *f, const struct ethernet *eth,
+				     enum access how)
 {
 	__u32 memory[MEMWORDS] = {}, at = 0, value;
 	struct machine m = {};
@@ -213,11 +247,11 @@ static __always_inline bool run_pcap(const struct bytes *b)
 		value = i.code & BPF_X ? m.x : i.k;
 		switch (i.code & BPF_CLASS) {
 		case BPF_LD:
-			if (!load(b, &m, memory, &i, &m.a))
+			if (!load(f, eth, &m, memory, &i, &m.a, how))
 				return false;
 			break;
 		case BPF_LDX:
-			if (!load(b, &m, memory, &i, &m.x))
+			if (!load(f, eth, &m, memory, &i, &m.x, how))
 				return false;
 			break;
 		case BPF_ST:
@@ -246,72 +280,200 @@ static __always_inline bool run_pcap(const struct bytes *b)
 	return false;
 }
 
-/* Bytes of a tunnel's header before the packet in it; 0 if it carries something else. */
-static __always_inline __u32 before_inner(__u16 ethertype, __u32 header)
+/* What a tunnel carries: where it is, from the network header on, and what. */
+struct inner {
+	__u32 at; /* 0: nothing that is known */
+	__u16 protocol;
+};
+
+/*
+ * ERSPAN in GRE. Type I has no header of its own and no number in GRE's, type II
+ * has 8 bytes, type III 12 and, as the last bit says, 8 more.
+ */
+static __always_inline __u32 erspan_header(const __u8 *gre, const void *header)
 {
-	if (ethertype == ETH_P_TEB)
-		return header + 14;
-	return ethertype == ETH_P_IP || ethertype == ETH_P_IPV6 ? header : 0;
+	__u8 last = 0;
+
+	if (be16(gre + 2) == ETH_P_ERSPAN)
+		return gre[0] & 0x10 ? 8 : 0;
+	bpf_probe_read_kernel(&last, sizeof(last), header + 11);
+	return last & 1 ? 20 : 12;
 }
 
 /* GRE: a checksum, a key and a number may follow, 4 bytes each. RFC 2890. */
-static __always_inline __u32 gre_header(const __u8 *h)
+static __always_inline void enter_gre(struct inner *in, const __u8 *h, const void *header)
 {
 	__u32 optional = !!(h[0] & 0x80) + !!(h[0] & 0x20) + !!(h[0] & 0x10);
 
-	return before_inner(be16(h + 2), 4 + 4 * optional);
+	in->protocol = be16(h + 2);
+	in->at += 4 + 4 * optional;
+	if (in->protocol != ETH_P_ERSPAN && in->protocol != ETH_P_ERSPAN2)
+		return;
+	in->at += erspan_header(h, header + 4 + 4 * optional);
+	in->protocol = ETH_P_TEB;
 }
 
 /* UDP and what is in it: VXLAN (RFC 7348) or Geneve (RFC 8926). */
-static __always_inline __u32 udp_header(const __u8 *h)
+static __always_inline void enter_udp(struct inner *in, const __u8 *h)
 {
 	switch (be16(h + 2)) {
 	case PORT_VXLAN:
 	case PORT_VXLAN_LINUX:
-		return 8 + 8 + 14;
+		in->protocol = ETH_P_TEB;
+		in->at += 8 + 8;
+		break;
 	case PORT_GENEVE:
-		return before_inner(be16(h + 10), 8 + 8 + (h[8] & 0x3f) * 4);
+		in->protocol = be16(h + 10);
+		in->at += 8 + 8 + (h[8] & 0x3f) * 4;
+		break;
 	}
-	return 0;
 }
 
-/* Where the packet in a tunnel is, from the network header on; 0 if this is no tunnel's. */
-static __always_inline __u32 inner_offset(const struct packet *p)
+/* Where the tunnel's header is, and which protocol it has; 0 if there is none. */
+static __always_inline __u32 find_tunnel(const struct packet *p, __u8 *protocol)
 {
 	const __u8 *h = p->header;
-	bool six = h[0] >> 4 == 6;
-	__u32 outer = six ? 40 : (h[0] & 0xf) * 4, tunnel;
-	__u8 protocol = six ? h[6] : h[9], bytes[16] = {};
 
-	if (p->available < 40 || (!six && be16(h + 6) & 0x1fff))
+	if (p->available < 40)
 		return 0;
-	if (protocol == IPPROTO_IPIP || protocol == IPPROTO_IPV6)
-		return outer;
-	if (bpf_probe_read_kernel(bytes, sizeof(bytes), p->network + outer))
-		return 0;
-	tunnel = protocol == IPPROTO_GRE   ? gre_header(bytes)
-		 : protocol == IPPROTO_UDP ? udp_header(bytes)
-					   : 0;
-	return tunnel ? outer + tunnel : 0;
+	if (p->protocol == ETH_P_IPV6) {
+		*protocol = h[6];
+		return skip_extensions(p, protocol);
+	}
+	*protocol = h[9];
+	return p->protocol == ETH_P_IP && !(be16(h + 6) & 0x1fff) ? (h[0] & 0xf) * 4 : 0;
 }
 
-static __always_inline bool match_pcap(const struct packet *p)
+static __always_inline void find_inner(struct inner *in, const struct packet *p)
 {
-	struct bytes b = {.start = p->network, .available = p->available, .known = ALL_KNOWN};
-	__u32 inner;
+	__u8 protocol = 0, bytes[16] = {};
+	__u32 tunnel = find_tunnel(p, &protocol);
+
+	in->at = tunnel;
+	in->protocol = 0;
+	if (!tunnel)
+		return;
+	if (protocol == IPPROTO_IPIP) {
+		in->protocol = ETH_P_IP;
+	} else if (protocol == IPPROTO_IPV6) {
+		in->protocol = ETH_P_IPV6;
+	} else if (!bpf_probe_read_kernel(bytes, sizeof(bytes), p->network + tunnel)) {
+		if (protocol == IPPROTO_GRE)
+			enter_gre(in, bytes, p->network + tunnel);
+		else if (protocol == IPPROTO_UDP)
+			enter_udp(in, bytes);
+	}
+	if (in->protocol != ETH_P_IP && in->protocol != ETH_P_IPV6 && in->protocol != ETH_P_TEB)
+		in->at = 0;
+}
+
+static __always_inline bool is_vlan(__u16 protocol)
+{
+	return protocol == ETH_P_8021Q || protocol == ETH_P_8021AD;
+}
+
+/* Takes a VLAN's tag off that is the first of the bytes. */
+static __always_inline bool untag(struct frame *f)
+{
+	__u16 tag[2] = {};
+
+	if (bpf_probe_read_kernel(tag, sizeof(tag), f->start))
+		return false;
+	f->tag = (__u32)f->protocol << 16 | __builtin_bswap16(tag[0]);
+	f->protocol = __builtin_bswap16(tag[1]);
+	f->start += TAG_LEN;
+	return true;
+}
+
+/* The frame in a tunnel. */
+static __always_inline bool find_inner_frame(struct frame *f, const struct packet *p)
+{
+	struct inner in;
+	__u16 protocol = 0;
+
+	find_inner(&in, p);
+	if (!in.at)
+		return false;
+	f->start = p->network + in.at;
+	f->protocol = in.protocol;
+	if (in.protocol != ETH_P_TEB)
+		return true;
+	f->mac = f->start;
+	f->start += LINK_LEN;
+	if (bpf_probe_read_kernel(&protocol, sizeof(protocol), f->mac + ADDRESSES_LEN))
+		return false;
+	f->protocol = __builtin_bswap16(protocol);
+	return !is_vlan(f->protocol) || untag(f);
+}
+
+/* The link's header, if there is nothing but tags between it and the network header. */
+static __always_inline const void *mac_header(const struct packet *p, enum access how)
+{
+	__u16 offset = get16(&p->skb->mac_header, how);
+	const void *mac = (const void *)p->head + offset;
+	__u64 gap = p->network - mac;
+
+	if (offset == NO_MAC_HEADER || gap < LINK_LEN || (gap - LINK_LEN) % TAG_LEN ||
+	    gap > LINK_LEN + 2 * TAG_LEN)
+		return NULL;
+	return mac;
+}
+
+/*
+ * The packet's own frame. Its tag is beside it, or the first of its bytes: then
+ * the network header of one that was received is there, of one that is sent
+ * behind all tags.
+ */
+static __always_inline bool find_frame(struct frame *f, const struct packet *p, enum access how)
+{
+	bool tagged = is_vlan(p->protocol);
+
+	f->protocol = p->protocol;
+	if (pcap_link || tagged)
+		f->mac = mac_header(p, how);
+	if (pcap_vlan || tagged)
+		f->tag = vlan_tag(p->skb, how);
+	if (!tagged)
+		return true;
+	if (f->mac)
+		f->start = f->mac + LINK_LEN;
+	return f->tag || untag(f);
+}
+
+/* Asks for addresses without a look whether they are known: what is at NULL cannot be read. */
+static __always_inline void fill_link(struct ethernet *eth, struct frame *f)
+{
+	__u16 *types = (__u16 *)(eth->bytes + ADDRESSES_LEN);
+
+	f->has_addresses = !bpf_probe_read_kernel(eth->bytes, ADDRESSES_LEN, f->mac);
+	if (f->link_len != LINK_LEN) {
+		*types++ = __builtin_bswap16(f->tag >> 16);
+		*types++ = __builtin_bswap16(f->tag);
+	}
+	*types++ = __builtin_bswap16(f->protocol);
+	bpf_probe_read_kernel(types, 4, f->start);
+}
+
+static __always_inline bool match_pcap(const struct packet *p, enum access how)
+{
+	struct frame f = {.start = p->network, .known = ALL_KNOWN, .link_len = LINK_LEN};
+	struct ethernet eth = {};
+	__s64 before;
 
 	if (!pcap_len)
 		return true;
-	b.len = p->len - (__u32)(p->network - get_pointer(&p->skb->data, UNTYPED));
-	if (pcap_inner) {
-		inner = inner_offset(p);
-		if (!inner || inner > p->available)
-			return false;
-		b.start += inner;
-		b.available -= inner;
-		b.len -= inner;
-	}
-	return run_pcap(&b);
+	if (!(pcap_inner ? find_inner_frame(&f, p) : find_frame(&f, p, how)))
+		return false;
+	before = f.start - p->network;
+	if (before > (__s64)p->available)
+		return false;
+	f.available = p->available - before;
+	if (pcap_vlan && f.tag)
+		f.link_len += TAG_LEN;
+	f.len = f.link_len + p->len - (__u32)(f.start - get_pointer(&p->skb->data, UNTYPED));
+	if (pcap_link)
+		fill_link(&eth, &f);
+	return run_pcap(&f, &eth, how);
 }
 
 #endif

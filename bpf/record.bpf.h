@@ -77,9 +77,7 @@ struct {
 #define ADDRESSES (1 << 16)
 __u8 once_tracked[ADDRESSES] = {};
 
-const volatile __u8 arguments[PROBES][ROLE_MAX] = {};
-const volatile __u8 with_stack[PROBES] = {};
-const volatile struct function functions[PROBES] = {};
+const volatile struct setup setups[PROBES] = {};
 const volatile __u8 with_hooks = 0; /* --hooks */
 const volatile __u8 has_fetch = 1; /* atomic operations that return a value: 5.12 */
 const volatile __u32 self_tgid = 0; /* the recorder is not its own subject */
@@ -88,6 +86,7 @@ const volatile __u64 max_events = 0; /* --max-events; 0: none */
 const volatile __u64 interval = 0; /* ns between events by --rate-limit; 0: none */
 
 __u32 stopped = 0;
+bool has_received = false; /* a packet that the filters let pass was received */
 __u64 taken = 0; /* events so far, counted only with --max-events */
 
 /* User space learns the layout of the wire from these types' BTF. */
@@ -104,7 +103,8 @@ enum context layout_context = 0;
 enum form layout_form = 0;
 enum link layout_link = 0;
 enum netfilter layout_netfilter_kind = 0;
-enum function_flag layout_function_flag = 0;
+enum probe_flag layout_probe_flag = 0;
+enum ask layout_ask = 0;
 
 static __always_inline __u8 *once_tracked_at(__u64 skb)
 {
@@ -126,12 +126,17 @@ static __always_inline struct track *track_of(__u64 skb)
 
 static __always_inline __u64 argument(__u64 *ctx, enum probe probe, enum role role)
 {
-	return load_argument(ctx, arguments[probe][role]);
+	return load_argument(ctx, setups[probe].arguments[role]);
+}
+
+static __always_inline bool is_typed(enum probe probe)
+{
+	return setups[probe].flags & PROBE_TYPED;
 }
 
 static __always_inline bool has_argument(enum probe probe, enum role role)
 {
-	return arguments[probe][role] != NO_ARGUMENT;
+	return setups[probe].arguments[role] != NO_ARGUMENT;
 }
 
 /* An index of the tables: the verifier forgets a check once the number is on the stack. */
@@ -257,6 +262,7 @@ static __always_inline void fill_skb(struct record *r, struct sk_buff *skb, enum
 {
 	const void *head = get_pointer(&skb->head, how);
 	struct skb_shared_info *shared = (void *)head + get32(&skb->end, how);
+	const struct net_device *dev = get_pointer(&skb->dev, how);
 	__u16 gso[2] = {};
 
 	r->skb = (__u64)skb;
@@ -269,7 +275,8 @@ static __always_inline void fill_skb(struct record *r, struct sk_buff *skb, enum
 	r->hash = get32(&skb->hash, how);
 	r->protocol = get16(&skb->protocol, how);
 	r->queue = get16(&skb->queue_mapping, how);
-	fill_device(r, get_pointer(&skb->dev, how), how);
+	fill_device(r, dev, how);
+	r->netns = packet_netns(skb, dev, how);
 	bpf_probe_read_kernel(gso, sizeof(gso), &shared->gso_size);
 	r->gso_size = gso[0];
 	r->gso_segs = gso[1];
@@ -279,7 +286,7 @@ static __always_inline void fill_stack(struct full_record *e, void *ctx, __u32 p
 {
 	long bytes;
 
-	if (!with_stack[probe])
+	if (!(setups[probe].flags & PROBE_STACK))
 		return;
 	bytes = bpf_get_stack(ctx, e->stack, sizeof(e->stack), 0);
 	if (bytes <= 0)
@@ -288,9 +295,10 @@ static __always_inline void fill_stack(struct full_record *e, void *ctx, __u32 p
 	e->r.parts |= PART_STACK;
 }
 
-static __always_inline void fill_long_header(__u8 *to, struct record *r, struct packet *p)
+static __always_inline void fill_long_header(__u8 *to, struct record *r, struct packet *p,
+					     enum access how)
 {
-	read_header(p);
+	read_header(p, WORDS, how);
 	__builtin_memcpy(__builtin_assume_aligned(to, 8), p->header, HEADER_SHORT);
 	r->header_len = HEADER_SHORT;
 	r->parts |= PART_HEADER_LONG;
@@ -366,13 +374,6 @@ static __always_inline void fill_sock(struct sock_part *s, struct sock *sk, enum
 	tp = bpf_skc_to_tcp_sock(sk);
 	if (tp)
 		fill_tcp(s, tp, how);
-}
-
-static __always_inline __u32 sock_netns(const struct sock *sk, enum access how)
-{
-	const struct net *net = get_pointer(&sk->__sk_common.skc_net.net, how);
-
-	return get32(&net->ns.inum, how);
 }
 
 /*

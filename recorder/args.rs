@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ntc::catalog;
 
 use crate::backends::Backend;
 use crate::filter::{DeviceName, Flags, NetNs, Prefix, Protocol, Range};
@@ -108,8 +109,8 @@ pub struct Capture {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What to record")]
 pub struct Subject {
-    /// net: tracepoints; life: the packet's way through functions too; all: every function of the catalog
-    /// [default: life, where functions can be probed]
+    /// net: where packets are queued, received, delivered and freed; life: their whole way, through functions too; all:
+    /// everything in the catalog [default: life]
     #[arg(long, conflicts_with = "probe")]
     pub profile: Option<Profile>,
     /// Record only these: probes or groups (`ntrec probes` lists them), any function that takes a packet or a
@@ -126,9 +127,9 @@ pub struct Subject {
     /// namespace and in those of --netns, marks all packets to be traced: `nft monitor trace` shows them, too
     #[arg(long)]
     pub nft_trace: bool,
-    /// How to probe functions [default: the best that works]
-    #[arg(long)]
-    pub backend: Option<Backend>,
+    /// How to attach to functions or tracepoints: only in one of these ways [default: the best that works]
+    #[arg(long, value_name = "BACKEND,...", value_delimiter = ',')]
+    pub backend: Vec<Backend>,
     /// The kernel's types (BTF), where it does not show its own
     #[arg(long, value_name = "FILE")]
     pub btf: Option<PathBuf>,
@@ -140,12 +141,22 @@ pub struct Subject {
 /// A set of probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Profile {
-    /// Tracepoints.
+    /// What tells a packet's way from device to device, at the least cost: tracepoints.
     Net,
     /// A packet's whole way: tracepoints, and the functions that the catalog has for it.
     Life,
-    /// Tracepoints and all functions of the catalog.
+    /// All tracepoints and functions of the catalog.
     All,
+}
+
+impl From<Profile> for catalog::Profile {
+    fn from(profile: Profile) -> Self {
+        match profile {
+            Profile::Net => Self::Net,
+            Profile::Life => Self::Life,
+            Profile::All => Self::All,
+        }
+    }
 }
 
 /// Capture filters. A packet must pass all of them; of several values of one, any. Once it has
@@ -198,11 +209,12 @@ pub struct Filter {
     /// Do not follow a packet into its clones and copies
     #[arg(long)]
     pub no_clone: bool,
-    /// The expression is about the packet in a tunnel: VXLAN, Geneve, GRE, IP in IP; others do not fit
+    /// The expression is about the packet in a tunnel: VXLAN, Geneve, GRE, ERSPAN, IP in IP; others do not fit
     #[arg(long)]
     pub inner: bool,
-    /// An expression of tcpdump's language (man pcap-filter), from the network header on: 'tcp port 443 and host
-    /// 10.0.0.1'. A socket's events fit where its protocol, addresses and ports are all that it asks for
+    /// An expression of tcpdump's language (man pcap-filter), as on an Ethernet device: 'tcp port 443 and host
+    /// 10.0.0.1', 'arp or ether host 2:0:0:0:0:1'. Where a packet has no such header, its addresses fit nothing; a
+    /// socket's events fit where its protocol, addresses and ports are all that it asks for
     #[arg(value_name = "EXPRESSION")]
     pub expression: Vec<String>,
 }

@@ -5,19 +5,22 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::Rc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
-use libbpf_rs::{KprobeMultiOpts, KprobeOpts, Link, MapCore, MapFlags, OpenObject, ProgramMut, libbpf_sys};
+use libbpf_rs::{
+    KprobeMultiOpts, KprobeOpts, Link, MapCore, MapFlags, OpenObject, ProgramMut, ProgramType, libbpf_sys,
+};
 use rustix::thread::{MembarrierCommand, membarrier};
 
 use crate::args::{Capture, Profile};
-use crate::backends::{self, Backend, Loading, Offers};
+use crate::backends::{self, Backend, CALL, KFUNC, Loading, Offers};
 use crate::bpf::{NtrecSkel, NtrecSkelBuilder, OpenNtrecSkel, PROBES, types};
 use crate::btf::Btf;
 use crate::functions::{Function, Functions};
-use crate::kernel::NO_ARGUMENT;
+use crate::kernel;
 use crate::linger;
-use crate::plan::{self, Marks, Probe, Target};
+use crate::pcap;
+use crate::plan::{self, Marks, Probe};
 use crate::privileges;
 
 /// What stands in the instruction that a copy's number is written into (`NUMBER_HERE`, bpf/function.bpf.h).
@@ -29,46 +32,70 @@ const ATOMIC: u8 = 0xdb;
 /// See [`ATOMIC`].
 const FETCH: i32 = 0x01;
 
+/// Stands for the number of the function that casts (`bpf/compat.bpf.h`).
+const RDONLY_CAST: i32 = 0x7fff_ffff;
+
 /// What is to be recorded, and by which means.
 pub struct Plan {
     /// The probes.
     pub probes: Vec<Probe>,
     /// Ways to probe functions, the best first.
     pub backends: Vec<Backend>,
+    /// Ways to attach to tracepoints, the best first.
+    pub ways: Vec<Backend>,
     /// What the kernel offers.
     pub offers: Offers,
     /// Why no functions are recorded, where they would be by default.
     pub without_functions: Option<String>,
-    /// The filter expression's program.
-    pub expression: Vec<types::sock_filter>,
+    /// The filter expression.
+    pub expression: pcap::Compiled,
+    /// Tracepoints that are no probes, but tell with a filter which packet a socket's event belongs to.
+    pub helpers: &'static [&'static str],
 }
 
 impl Plan {
     /// Checks what the user asks for, and finds it on this kernel.
     pub fn make(args: &Capture, btf: &Rc<Btf>) -> Result<Self> {
-        let expression = args.filter.program()?;
+        let expression = args.filter.compiled()?;
         privileges::check()?;
         let subject = &args.subject;
-        // Trampolines go by ids of the kernel's own BTF.
-        let own = btf.prototype("bpf_fentry_test1").filter(|_| subject.btf.is_none());
-        let trampoline = own.map(|p| p.id);
-        let offers = Offers::find(trampoline);
-        let backends = offers.usable(subject.backend);
+        let own = if subject.btf.is_none() { Some(btf.clone()) } else { Btf::kernel().ok().map(Rc::new) };
+        let offers = Offers::find(own.as_deref(), subject.btf.is_none());
+        let ways = offers.usable(&Backend::OF_TRACEPOINTS, &subject.backend);
+        let backends = offers.usable(&Backend::OF_FUNCTIONS, &subject.backend);
         let functions = (!backends.is_empty()).then(|| Functions::new(btf.clone())).transpose()?;
         let wanted = subject.profile.unwrap_or(Profile::Life);
-        let without_functions = functions.is_none().then(|| offers.why_not(subject.backend));
-        let probes = plan::choose(subject, wanted, btf, functions.as_ref())?;
+        let without_functions =
+            functions.is_none().then(|| offers.why_not(&Backend::OF_FUNCTIONS, &subject.backend));
+        let mut probes = plan::choose(subject, wanted, btf, functions.as_ref())?;
+        for probe in probes.iter_mut().filter(|p| p.is_tracepoint()) {
+            probe.backend = ways.first().copied();
+            if probe.backend.is_none() {
+                let why_not = offers.why_not(&Backend::OF_TRACEPOINTS, &subject.backend);
+                probe.outcome.get_or_insert(Err(why_not));
+            }
+        }
         plan::check_demanded(subject, &probes)?;
         plan::stacks(subject, &probes)?;
         Marks::make(&args.filter, &probes)?;
-        let only_net = wanted == Profile::Net && subject.probe.is_empty();
-        let without_functions = without_functions.filter(|_| !only_net);
-        Ok(Self { probes, backends, offers, without_functions, expression })
+        let without_functions = without_functions.filter(|_| plan::asks_functions(subject, wanted));
+        let helpers = if args.filter.is_active() { ends_of_delivery(btf) } else { &[] };
+        Ok(Self { probes, backends, ways, offers, without_functions, expression, helpers })
     }
 
     /// Functions that nothing speaks against so far.
     fn functions(&self) -> impl Iterator<Item = (&Probe, &Function)> {
         self.probes.iter().filter(|p| p.is_hopeful()).filter_map(|p| Some((p, p.function()?)))
+    }
+}
+
+/// The tracepoints that end what a CPU does for a received packet. The end of each softirq is the surest, but with one
+/// packet in each it costs as much as a probe; timers and tasklets are rarer.
+fn ends_of_delivery(btf: &Btf) -> &'static [&'static str] {
+    if btf.tracepoint("tasklet_entry").is_some() {
+        &["timer_expire_entry", "tasklet_entry", "workqueue_execute_start"]
+    } else {
+        &["softirq_exit"]
     }
 }
 
@@ -125,16 +152,24 @@ fn find_culprits(args: &Capture, plan: &mut Plan) {
     let alone = |probes: Vec<Probe>, backends: Vec<Backend>| Plan {
         probes,
         backends,
+        ways: plan.ways.clone(),
         offers: plan.offers.clone(),
         without_functions: None,
         expression: plan.expression.clone(),
+        helpers: plan.helpers,
     };
     let refused = |why: anyhow::Error| format!("the kernel refused its program: {why:#}");
     let mut outcomes = Vec::new();
-    for probe in plan.probes.iter().filter(|p| p.is_hopeful() && p.function().is_none()) {
-        let one = alone(vec![probe.clone()], Vec::new());
-        let result = try_load(&mut MaybeUninit::uninit(), args, &one).map(drop);
-        outcomes.push((probe.number, result.map_err(refused).err()));
+    for probe in plan.probes.iter().filter(|p| p.is_hopeful() && p.is_tracepoint()) {
+        let mut outcome = Err(anyhow!("no way to attach to it works"));
+        for way in &plan.ways {
+            let one = alone(vec![Probe { backend: Some(*way), ..probe.clone() }], Vec::new());
+            outcome = try_load(&mut MaybeUninit::uninit(), args, &one).map(|_| *way);
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcomes.push((probe.number, outcome.map_err(refused)));
     }
     let functions: Vec<Probe> = plan.functions().map(|(probe, _)| probe.clone()).collect();
     let works = |backend: &Backend| {
@@ -144,11 +179,14 @@ fn find_culprits(args: &Capture, plan: &mut Plan) {
     let working: Vec<Backend> = plan.backends.iter().filter(|b| works(b)).copied().collect();
     plan.backends = working;
     for probe in &mut plan.probes {
-        let found = outcomes.iter_mut().find(|(number, _)| *number == probe.number);
-        if let Some(why) = found.and_then(|(_, why)| why.take()) {
-            probe.outcome = Some(Err(why));
-        } else if probe.function().is_some() && plan.backends.is_empty() {
-            probe.outcome = Some(Err("the kernel refused the program for functions".to_owned()));
+        let found = outcomes.iter().find(|(number, _)| *number == probe.number);
+        match found.map(|(_, outcome)| outcome.clone()) {
+            Some(Ok(way)) => probe.backend = Some(way),
+            Some(Err(why)) => probe.outcome = Some(Err(why)),
+            None if probe.function().is_some() && plan.backends.is_empty() => {
+                probe.outcome = Some(Err("the kernel refused the program for functions".to_owned()));
+            }
+            None => {}
         }
     }
 }
@@ -165,9 +203,7 @@ fn try_load<'obj>(
     }
     let mut open = builder.open(storage).context("cannot open the BPF programs")?;
     configure(&mut open, args, plan)?;
-    if !plan.offers.has_fetch {
-        take_fetch_off(&mut open)?;
-    }
+    fit(&mut open, &plan.offers)?;
     open.load().context("cannot load the BPF programs")
 }
 
@@ -177,55 +213,77 @@ fn configure(open: &mut OpenNtrecSkel<'_>, args: &Capture, plan: &Plan) -> Resul
     open.maps.events.set_max_entries(size)?;
     let data = open.maps.rodata_data.as_deref_mut().context("the BPF object has no read-only data")?;
     data.filter = args.filter.to_bpf()?;
-    let filtered = data.filter.active != 0;
-    data.pcap.iter_mut().zip(&plan.expression).for_each(|(slot, instruction)| *slot = *instruction);
-    data.pcap_len = plan.expression.len() as u32;
+    let program = &plan.expression.program;
+    data.pcap.iter_mut().zip(program).for_each(|(slot, instruction)| *slot = *instruction);
+    data.pcap_len = program.len() as u32;
+    data.pcap_link = plan.expression.asks_link.into();
+    data.pcap_vlan = plan.expression.asks_vlan.into();
     data.pcap_inner = args.filter.inner.into();
     data.max_events = args.limits.max_events.unwrap_or(0);
     data.interval = args.limits.rate_limit.map_or(0, |limit| 1_000_000_000 / limit);
     data.wake_from = u64::from(size / 4);
     data.has_fetch = plan.offers.has_fetch.into();
+    data.can_cast = plan.offers.cast.is_some().into();
     data.with_hooks = args.subject.hooks.into();
-    data.arguments = [[NO_ARGUMENT; types::role::ROLE_MAX.0 as usize]; PROBES];
+    let nothing = types::setup { arguments: kernel::NOTHING, ..types::setup::default() };
+    data.setups = [nothing; PROBES];
     let marks = Marks::make(&args.filter, &plan.probes)?;
     for probe in plan.probes.iter().filter(|p| p.is_hopeful()) {
-        data.arguments[usize::from(probe.number)] = probe.arguments;
-        data.functions[usize::from(probe.number)] = marks.configuration(probe);
+        data.setups[usize::from(probe.number)] = marks.setup(probe);
     }
     for number in plan::stacks(&args.subject, &plan.probes)? {
-        data.with_stack[usize::from(number)] = 1;
+        data.setups[usize::from(number)].flags |= types::probe_flag::PROBE_STACK.0 as u8;
     }
     let functions = plan.functions().next().is_some();
     for mut program in open.open_object_mut().progs_mut() {
         let name = program.name().to_string_lossy().into_owned();
         let of_backend = functions && plan.backends.iter().any(|b| programs_of(*b).contains(&name.as_str()));
-        // No probe: with filters it tells which packet a socket's event belongs to.
-        let helper = filtered && name == "on_softirq_exit";
-        let wanted = |p: &Probe| {
-            let tracepoint = matches!(p.target, Target::Tracepoint(_));
-            tracepoint && p.is_hopeful() && name.strip_prefix("on_") == Some(p.name())
-        };
-        program.set_autoload(helper || of_backend || plan.probes.iter().any(wanted));
+        let hook = name.strip_prefix("on_");
+        let helper = hook.is_some_and(|hook| plan.helpers.contains(&hook));
+        let wanted = |p: &&Probe| p.is_tracepoint() && p.is_hopeful() && hook == Some(p.name());
+        let probe = plan.probes.iter().find(wanted);
+        let way = probe.map_or_else(|| plan.ways.first().copied().filter(|_| helper), |p| p.backend);
+        if way == Some(Backend::RawTp) {
+            program.set_prog_type(ProgramType::RawTracepoint);
+        }
+        program.set_autoload(of_backend || way.is_some());
     }
     Ok(())
 }
 
-/// The programs for calls and for returns.
-fn programs_of(backend: Backend) -> [&'static str; 2] {
+/// The programs for calls and for returns, by backend.
+const MULTI: [&str; 2] = ["function_kprobe_multi", "function_kretprobe_multi"];
+/// See [`MULTI`].
+const FENTRY: [&str; 2] = ["function_fentry", "function_fexit"];
+/// See [`MULTI`].
+const KPROBE: [&str; 2] = ["function_kprobe", "function_kretprobe"];
+
+/// The programs that a backend attaches to functions.
+fn programs_of(backend: Backend) -> &'static [&'static str] {
     match backend {
-        Backend::KprobeMulti => ["function_kprobe_multi", "function_kretprobe_multi"],
-        Backend::Fentry => ["function_fentry", "function_fexit"],
-        Backend::Kprobe => ["function_kprobe", "function_kretprobe"],
+        Backend::KprobeMulti => &MULTI,
+        Backend::Fentry => &FENTRY,
+        Backend::Kprobe => &KPROBE,
+        Backend::TpBtf | Backend::RawTp => &[],
     }
 }
 
-/// Makes atomic operations return nothing, for kernels that know no other (before 5.12).
-fn take_fetch_off(open: &mut OpenNtrecSkel<'_>) -> Result<()> {
+/// Fits the programs to the kernel: atomic operations return nothing where it knows no other (before 5.12), and the call
+/// that casts gets the id of its function (since 6.2). Where there is none, no program comes to that call.
+fn fit(open: &mut OpenNtrecSkel<'_>, offers: &Offers) -> Result<()> {
     use libbpf_rs::AsRawLibbpf;
     for program in open.open_object_mut().progs_mut().filter(|p| p.autoload()) {
+        let typed = program.prog_type() == ProgramType::Tracing;
         let mut insns = program.insns().to_vec();
-        for insn in insns.iter_mut().filter(|insn| insn.code == ATOMIC) {
-            insn.imm &= !FETCH;
+        for insn in &mut insns {
+            match (insn.code, offers.cast.filter(|_| typed)) {
+                (ATOMIC, _) if !offers.has_fetch => insn.imm &= !FETCH,
+                (CALL, Some(cast)) if insn.imm == RDONLY_CAST => {
+                    insn.set_src_reg(KFUNC);
+                    insn.imm = cast.cast_signed();
+                }
+                _ => {}
+            }
         }
         // SAFETY: the program is open and not loaded; libbpf copies the instructions.
         let result = unsafe {
@@ -269,23 +327,29 @@ impl Session<'_> {
     pub fn attach(&mut self, plan: &mut Plan) -> Result<()> {
         self.attach_functions(plan)?;
         for probe in plan.probes.iter_mut().filter(|p| p.is_hopeful() && p.function().is_none()) {
-            let wanted = format!("on_{}", probe.name());
-            let outcome = self.program(&wanted).and_then(|program| Ok(program.attach()?));
-            probe.outcome = Some(match outcome {
-                Ok(link) => {
-                    self.links.push(link);
-                    Ok("tp_btf".to_owned())
-                }
-                Err(why) => Err(format!("it cannot be attached: {why:#}")),
+            probe.outcome = Some(match (probe.backend, self.attach_tracepoint(probe.name())) {
+                (Some(way), Ok(())) => Ok(way.to_string()),
+                (_, Err(why)) => Err(format!("it cannot be attached: {why:#}")),
+                (None, Ok(())) => Err("no way to attach to it works".to_owned()),
             });
         }
         if !plan.probes.iter().any(|p| matches!(p.outcome, Some(Ok(_)))) {
             bail!("no probe could be attached: {}", first_error(plan));
         }
-        if self.skel.progs.on_softirq_exit.autoload() {
-            self.links
-                .push(self.skel.progs.on_softirq_exit.attach().context("cannot attach to softirq_exit")?);
+        for helper in plan.helpers {
+            self.attach_tracepoint(helper).with_context(|| format!("cannot attach to {helper}"))?;
         }
+        Ok(())
+    }
+
+    /// Attaches to a tracepoint in the way for which its program was loaded.
+    fn attach_tracepoint(&mut self, name: &str) -> Result<()> {
+        let program = self.program(&format!("on_{name}"))?;
+        let link = match program.prog_type() {
+            ProgramType::RawTracepoint => program.attach_raw_tracepoint(name)?,
+            _ => program.attach()?,
+        };
+        self.links.push(link);
         Ok(())
     }
 
@@ -307,6 +371,7 @@ impl Session<'_> {
                 Backend::Kprobe => self.each(&mut left, backend, |session, number, function| {
                     session.attach_kprobes(number, function, has_cookie)
                 })?,
+                Backend::TpBtf | Backend::RawTp => {}
             }
         }
         Ok(())
@@ -361,7 +426,7 @@ impl Session<'_> {
                 found.map(|(number, f)| (f.symbol.name.clone(), u64::from(number))).unzip();
             KprobeMultiOpts { symbols, cookies, retprobe, ..KprobeMultiOpts::default() }
         };
-        let [call, ret] = programs_of(Backend::KprobeMulti);
+        let [call, ret] = MULTI;
         let mut links = Vec::new();
         // Returns first: a call that is seen finds its return watched.
         let returns = options(true);
@@ -374,7 +439,7 @@ impl Session<'_> {
 
     /// Attaches kprobes to a function.
     fn attach_kprobes(&mut self, number: u16, function: &Function, has_cookie: bool) -> Result<()> {
-        let [call, ret] = programs_of(Backend::Kprobe);
+        let [call, ret] = KPROBE;
         let name = &function.symbol.name;
         if !has_cookie {
             let address = function.symbol.address;
@@ -394,7 +459,7 @@ impl Session<'_> {
 
     /// Attaches copies of the trampoline programs to a function.
     fn attach_copies(&mut self, number: u16, function: &Function) -> Result<()> {
-        let [call, ret] = programs_of(Backend::Fentry);
+        let [call, ret] = FENTRY;
         let btf = function.symbol.module.as_deref().map(backends::module_btf).transpose()?;
         let btf_fd = btf.as_ref().map_or(0, |fd| fd.as_raw_fd().cast_unsigned());
         let mut copies = Vec::new();

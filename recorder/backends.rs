@@ -1,4 +1,4 @@
-//! The ways to probe a function, and which of them this kernel has. Found out by trying.
+//! The ways to attach to functions and tracepoints, and which of them this kernel has. Found out by trying.
 
 use std::ffi::{CString, c_void};
 use std::fmt;
@@ -9,7 +9,9 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use libbpf_rs::libbpf_sys::{self, bpf_attach_type, bpf_insn, bpf_prog_load_opts, bpf_prog_type};
 
-/// A way to probe functions.
+use crate::btf::Btf;
+
+/// A way to attach to functions or tracepoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Backend {
     /// Many functions by one call; needs FPROBE (5.18).
@@ -19,11 +21,19 @@ pub enum Backend {
     Fentry,
     /// A kprobe for each function.
     Kprobe,
+    /// Tracepoints whose arguments have types, so that fields are loaded; needs the kernel's own BTF.
+    #[value(name = "tp_btf")]
+    TpBtf,
+    /// Tracepoints whose arguments are numbers, so that each field is read by a call.
+    #[value(name = "raw_tp")]
+    RawTp,
 }
 
 impl Backend {
-    /// All, the best first: a call for all functions attaches fastest, a trampoline runs fastest.
-    pub const ALL: [Self; 3] = [Self::KprobeMulti, Self::Fentry, Self::Kprobe];
+    /// Those for functions, the best first: a call for all functions attaches fastest, a trampoline runs fastest.
+    pub const OF_FUNCTIONS: [Self; 3] = [Self::KprobeMulti, Self::Fentry, Self::Kprobe];
+    /// Those for tracepoints, the best first.
+    pub const OF_TRACEPOINTS: [Self; 2] = [Self::TpBtf, Self::RawTp];
 }
 
 impl fmt::Display for Backend {
@@ -32,6 +42,8 @@ impl fmt::Display for Backend {
             Self::KprobeMulti => "kprobe.multi",
             Self::Fentry => "fentry",
             Self::Kprobe => "kprobe",
+            Self::TpBtf => "tp_btf",
+            Self::RawTp => "raw_tp",
         })
     }
 }
@@ -43,44 +55,67 @@ pub struct Offers {
     pub backends: Vec<(Backend, Result<(), String>)>,
     /// Whether atomic operations can return a value (5.12).
     pub has_fetch: bool,
+    /// The id of the function by which a typed program says of which type memory is (6.2).
+    pub cast: Option<u32>,
     /// Whether a probe can be told apart by a number given at attachment (5.15).
     pub has_cookie: bool,
     /// Whether the memory of maps is charged to the cgroup (5.11), not to `RLIMIT_MEMLOCK`.
     pub charges_cgroup: bool,
 }
 
+/// The code of a call.
+pub const CALL: u8 = 0x85;
+/// The source register of a call of a kernel function by its id (`BPF_PSEUDO_KFUNC_CALL`).
+pub const KFUNC: u8 = 2;
+/// A tracepoint that is on every kernel.
+const TRIED: &str = "kfree_skb";
 /// The helper `bpf_get_attach_cookie`.
 const GET_ATTACH_COOKIE: i32 = 174;
 /// The helper `bpf_ktime_get_coarse_ns`, which is as old as the charging of cgroups.
 const KTIME_GET_COARSE_NS: i32 = 160;
 
 impl Offers {
-    /// Finds out.
-    pub fn find(trampoline: Option<u32>) -> Self {
+    /// Finds out. Programs go by the ids of the kernel's own types; `trampolines` where functions do, too.
+    pub fn find(own: Option<&Btf>, trampolines: bool) -> Self {
+        let function = || own.filter(|_| trampolines)?.prototype("bpf_fentry_test1");
+        let tracepoint = || own?.tracepoint(TRIED);
         let tried = |backend| match backend {
             Backend::KprobeMulti => try_multi(),
-            Backend::Fentry => try_fentry(trampoline),
+            Backend::Fentry => try_typed(libbpf_sys::BPF_TRACE_FENTRY, function().map(|p| p.id)),
             Backend::Kprobe => try_kprobe(),
+            Backend::TpBtf => try_typed(libbpf_sys::BPF_TRACE_RAW_TP, tracepoint().map(|p| p.id)),
+            Backend::RawTp => try_raw(),
         };
+        let all = Backend::OF_FUNCTIONS.into_iter().chain(Backend::OF_TRACEPOINTS);
         Self {
-            backends: Backend::ALL.map(|b| (b, tried(b).map_err(|e| format!("{e:#}")))).to_vec(),
+            backends: all.map(|b| (b, tried(b).map_err(|e| format!("{e:#}")))).collect(),
             has_fetch: has_fetch(),
+            cast: own.and_then(cast),
             has_cookie: has_helper(libbpf_sys::BPF_PROG_TYPE_KPROBE, GET_ATTACH_COOKIE),
             charges_cgroup: has_helper(libbpf_sys::BPF_PROG_TYPE_SOCKET_FILTER, KTIME_GET_COARSE_NS),
         }
     }
 
-    /// The ways that work, the best first; only `forced` if one is.
-    pub fn usable(&self, forced: Option<Backend>) -> Vec<Backend> {
-        let works = self.backends.iter().filter(|(_, outcome)| outcome.is_ok()).map(|(backend, _)| *backend);
-        works.filter(|backend| forced.is_none_or(|forced| forced == *backend)).collect()
+    /// Those of some ways that work, the best first; only `forced` ones if any of them is.
+    pub fn usable(&self, of: &[Backend], forced: &[Backend]) -> Vec<Backend> {
+        self.wanted(of, forced).filter(|(_, outcome)| outcome.is_ok()).map(|(backend, _)| *backend).collect()
     }
 
     /// Why none of them works, in one clause.
-    pub fn why_not(&self, forced: Option<Backend>) -> String {
-        let failed = self.backends.iter().filter(|(b, _)| forced.is_none_or(|forced| forced == *b));
+    pub fn why_not(&self, of: &[Backend], forced: &[Backend]) -> String {
+        let failed = self.wanted(of, forced);
         let reasons = failed.filter_map(|(b, outcome)| Some(format!("{b}: {}", outcome.as_ref().err()?)));
         reasons.collect::<Vec<_>>().join("; ")
+    }
+
+    /// What was tried of some ways.
+    fn wanted(
+        &self,
+        of: &[Backend],
+        forced: &[Backend],
+    ) -> impl Iterator<Item = &(Backend, Result<(), String>)> {
+        let any_forced = of.iter().any(|backend| forced.contains(backend));
+        self.backends.iter().filter(move |(b, _)| of.contains(b) && (!any_forced || forced.contains(b)))
     }
 }
 
@@ -147,24 +182,25 @@ pub fn attach_trampoline(program: &OwnedFd) -> Result<OwnedFd> {
     own(unsafe { libbpf_sys::bpf_raw_tracepoint_open(std::ptr::null(), program.as_raw_fd()) })
 }
 
-/// Whether trampolines work: on a function that is there for such trials.
-fn try_fentry(function: Option<u32>) -> Result<()> {
-    let Some(btf_id) = function else { bail!("BTF does not describe bpf_fentry_test1") };
-    try_typed(libbpf_sys::BPF_TRACE_FENTRY, btf_id)
-}
-
-/// Whether tracepoints can be attached to by what BTF says of them, tried on the one of this type id.
-pub fn try_tracepoint(typedef: Option<u32>) -> Result<()> {
-    let Some(btf_id) = typedef else { bail!("BTF does not describe the tracepoint") };
-    try_typed(libbpf_sys::BPF_TRACE_RAW_TP, btf_id)
-}
-
-/// Whether a program of the kind that knows its arguments' types can be loaded and attached.
-fn try_typed(attach_type: bpf_attach_type, btf_id: u32) -> Result<()> {
+/// Whether a program of the kind that knows its arguments' types can be loaded and attached, tried on what has this id:
+/// a function that is there for such trials, or a tracepoint's typedef.
+fn try_typed(attach_type: bpf_attach_type, btf_id: Option<u32>) -> Result<()> {
+    let Some(btf_id) = btf_id else { bail!("the kernel does not show BTF of its own for it") };
     let how = Loading { attach_type, btf_id, btf_fd: 0 };
     let program = load(libbpf_sys::BPF_PROG_TYPE_TRACING, "ntrec_trial", &nothing(), &how);
     let program = program.context("the kernel refuses such programs")?;
     attach_trampoline(&program).map(drop).context("the kernel cannot attach them")
+}
+
+/// Whether tracepoints can be attached to without types.
+fn try_raw() -> Result<()> {
+    let program =
+        load(libbpf_sys::BPF_PROG_TYPE_RAW_TRACEPOINT, "ntrec_trial", &nothing(), &Loading::default());
+    let program = program.context("the kernel refuses such programs")?;
+    let name = CString::new(TRIED)?;
+    // SAFETY: the name is a string that outlives the call, and the descriptor is open.
+    let link = own(unsafe { libbpf_sys::bpf_raw_tracepoint_open(name.as_ptr(), program.as_raw_fd()) });
+    link.map(drop).context("the kernel cannot attach them")
 }
 
 /// Whether one call can probe many functions.
@@ -214,6 +250,21 @@ fn has_fetch() -> bool {
         insn(0x95, 0, 0, 0, 0),
     ];
     load(libbpf_sys::BPF_PROG_TYPE_KPROBE, "ntrec_trial", &program, &Loading::default()).is_ok()
+}
+
+/// The id of the function `bpf_rdonly_cast`, if a program at a tracepoint may call it.
+fn cast(own: &Btf) -> Option<u32> {
+    let (cast, ty) = (own.prototype("bpf_rdonly_cast")?.id, own.structure(c"new_utsname")?);
+    let program = [
+        insn(0xb7, 1, 0, 0, 0),                      // r1 = 0
+        insn(0xb7, 2, 0, 0, ty.cast_signed()),       // r2 = the id of the type
+        insn(CALL, 0, KFUNC, 0, cast.cast_signed()), // r0 = bpf_rdonly_cast(r1, r2)
+        insn(0xb7, 0, 0, 0, 0),
+        insn(0x95, 0, 0, 0, 0),
+    ];
+    let attach_type = libbpf_sys::BPF_TRACE_RAW_TP;
+    let how = Loading { attach_type, btf_id: own.tracepoint(TRIED)?.id, btf_fd: 0 };
+    load(libbpf_sys::BPF_PROG_TYPE_TRACING, "ntrec_trial", &program, &how).is_ok().then_some(cast)
 }
 
 /// Whether a program may call a helper, which takes nothing or the context.

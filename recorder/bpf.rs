@@ -1,5 +1,13 @@
 //! The compiled BPF programs and the types they share with the recorder, generated from `bpf/event.h`.
 
+use std::sync::LazyLock;
+
+/// The object, which is embedded compressed.
+static OBJECT: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let compressed: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ntrec.bpf.zst"));
+    zstd::decode_all(compressed).expect("the build compressed it")
+});
+
 #[allow(
     clippy::all,
     clippy::pedantic,

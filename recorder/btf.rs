@@ -203,6 +203,14 @@ impl Btf {
         })
     }
 
+    /// The id of a struct.
+    pub fn structure(&self, name: &CStr) -> Option<u32> {
+        // SAFETY: the handle is open, and the name a string.
+        let id =
+            unsafe { libbpf_sys::btf__find_by_name_kind(self.handle.as_ptr(), name.as_ptr(), kind::STRUCT) };
+        id.try_into().ok()
+    }
+
     /// The members of an enum of 32 bits by value.
     pub fn members(&self, name: &str) -> Vec<(u32, &str)> {
         let found = self.id(Sort::Enum, name).and_then(|id| self.ty(id));

@@ -364,11 +364,9 @@ impl<'a> Recording<'a> {
     fn announce(&self) {
         let probes = &self.metadata.probes;
         let missing = probes.iter().filter(|p| p.error.is_some()).count();
-        let mut line = format!(
-            "ntrec: recording to {} with {} probes",
-            self.args.output.display(),
-            probes.len() - missing
-        );
+        let there = probes.len() - missing;
+        let noun = if there == 1 { "probe" } else { "probes" };
+        let mut line = format!("ntrec: recording to {} with {there} {noun}", self.args.output.display());
         if missing > 0 {
             line += &format!(" ({missing} not on this kernel: `ntrec probes` says why)");
         }

@@ -42,18 +42,23 @@ const fn wish(name: &'static str, look: fn(&Node) -> Found, cost: &'static str) 
 }
 
 /// Everything that is looked for.
-const CHECKS: [Check; 18] = [
+const CHECKS: [Check; 19] = [
     need("capabilities", privileges, "nothing can be recorded, and what follows was not tried"),
     need(
         "BTF",
         btf,
-        "nothing can be recorded: the kernel's BTF says where the arguments of its functions are",
+        "nothing can be recorded without --btf FILE: BTF says where the arguments of the kernel's functions are",
     ),
     wish("BTF of modules", module_btf, "functions of these modules are not recorded"),
     need("lockdown", lockdown, "nothing can be recorded: BPF programs may not read the kernel's memory"),
-    need(
+    wish(
         "tp_btf",
-        |node| worked(node.tracepoints.clone()?),
+        |node| backend(node, Backend::TpBtf),
+        "tracepoints are recorded by raw_tp, at more CPU time for each event",
+    ),
+    need(
+        "raw_tp",
+        |node| backend(node, Backend::RawTp),
         "nothing can be recorded: packets begin and end at tracepoints",
     ),
     wish("tracepoints", tracepoints, "events of the missing ones; `ntrec probes` names them"),
@@ -273,15 +278,10 @@ fn lockdown(_: &Node) -> Found {
     if state == "confidentiality" { no(state) } else { yes(state) }
 }
 
-/// What a trial says.
-fn worked(outcome: Result<(), String>) -> Found {
-    Some(outcome.map(|()| "works".to_owned()))
-}
-
-/// Whether a way to probe functions works.
+/// Whether a way to attach works.
 fn backend(node: &Node, backend: Backend) -> Found {
     let (_, outcome) = node.offers.as_ref()?.backends.iter().find(|(other, _)| *other == backend)?;
-    worked(outcome.clone())
+    Some(outcome.clone().map(|()| "works".to_owned()))
 }
 
 /// Whether the kernel's BPF has something.

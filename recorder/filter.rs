@@ -9,7 +9,7 @@ use std::str::FromStr;
 use anyhow::{Result, bail};
 
 use crate::args;
-use crate::bpf::types;
+use crate::bpf::types::{self, ask};
 use crate::host::Namespace;
 use crate::pcap;
 
@@ -265,16 +265,42 @@ impl args::Filter {
         f.ethertype.n = list("proto", &ethertypes, &mut f.ethertype.list, |n| *n)?;
         f.l4.n = list("proto", &protocols, &mut f.l4.list, |n| *n)?;
         f.tcp_flags = self.tcp_flags.as_ref().map_or(0, |flags| flags.bits);
-        f.active = u32::from(!self.describe().is_empty());
+        f.asks = self.asks();
         Ok(f)
     }
 
-    /// The expression's program.
+    /// Which criteria there are, as bits.
+    fn asks(&self) -> u32 {
+        let criteria = [
+            (!self.src.is_empty(), ask::ASK_SRC),
+            (!self.dst.is_empty(), ask::ASK_DST),
+            (!self.addr.is_empty(), ask::ASK_ADDR),
+            (!self.sport.is_empty(), ask::ASK_SPORT),
+            (!self.dport.is_empty(), ask::ASK_DPORT),
+            (!self.port.is_empty(), ask::ASK_PORT),
+            (!self.proto.is_empty(), ask::ASK_PROTO),
+            (!self.dev.is_empty(), ask::ASK_DEV),
+            (!self.netns.is_empty(), ask::ASK_NETNS),
+            (!self.pid.is_empty(), ask::ASK_PID),
+            (!self.len.is_empty(), ask::ASK_LEN),
+            (self.tcp_flags.is_some(), ask::ASK_TCP_FLAGS),
+            (self.expression.iter().any(|word| !word.trim().is_empty()), ask::ASK_EXPRESSION),
+            (!self.starts.is_empty(), ask::ASK_MATCH),
+        ];
+        criteria.iter().filter(|(asked, _)| *asked).map(|(_, bit)| bit.0).sum()
+    }
+
+    /// Whether there is any.
+    pub fn is_active(&self) -> bool {
+        self.asks() != 0
+    }
+
+    /// The expression, compiled.
     ///
     /// # Errors
     ///
     /// When it does not compile, or is missing where it is needed.
-    pub fn program(&self) -> Result<Vec<types::sock_filter>> {
+    pub fn compiled(&self) -> Result<pcap::Compiled> {
         if self.inner && self.expression.is_empty() {
             bail!(
                 "--inner says which packet the filter expression is about: write one, such as 'tcp port 443'"

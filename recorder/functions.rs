@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use ntc::catalog::{self, Child, Extra, Relation, Take};
 use ntc::schema::kind;
 
-use crate::bpf::types::{self, function_flag, link as Way, netfilter as Verdict, role as Role};
+use crate::bpf::types::{self, link as Way, netfilter as Verdict, probe_flag, role as Role};
 use crate::btf::{Btf, Prototype, Type};
 use crate::kallsyms::{Kallsyms, Symbol};
 use crate::kernel::{self, Arguments, NO_ARGUMENT};
@@ -63,7 +63,10 @@ impl Function {
     pub fn returns(&self) -> bool {
         let says = self.entry.map_or_else(
             || self.prototype.is_hook(),
-            |e| e.returns.is_some() || e.link.is_some() || e.kind == kind::NF,
+            |e| {
+                let link = e.link.as_ref().is_some_and(|link| !link.child.is_at_call());
+                e.returns.is_some() || link || e.kind == kind::NF
+            },
         );
         says && self.prototype.returns != Type::Void
     }
@@ -78,18 +81,18 @@ impl Function {
     }
 
     /// What the BPF programs must know of it.
-    pub fn configuration(&self) -> types::function {
-        let set = |flag: function_flag, holds: bool| if holds { flag.0 as u8 } else { 0 };
+    pub fn setup(&self) -> types::setup {
+        let set = |flag: probe_flag, holds: bool| if holds { flag.0 as u8 } else { 0 };
         let receives = self.entry.and_then(|e| e.stage).is_some_and(|s| RECEIVING.contains(&s.name));
         let ends = self.entry.is_some_and(|e| e.kind == kind::FREE);
-        types::function {
-            flags: set(function_flag::FUNCTION_RETURNS, self.returns())
-                | set(function_flag::FUNCTION_STARTS, !ends)
-                | set(function_flag::FUNCTION_ENDS, ends)
-                | set(function_flag::FUNCTION_RECEIVES, receives),
+        types::setup {
+            flags: set(probe_flag::PROBE_RETURNS, self.returns())
+                | set(probe_flag::PROBE_STARTS, !ends)
+                | set(probe_flag::PROBE_ENDS, ends)
+                | set(probe_flag::PROBE_RECEIVES, receives),
             link: self.link().0 as u8,
             netfilter: self.netfilter().0 as u8,
-            ..types::function::default()
+            ..types::setup::default()
         }
     }
 
@@ -99,6 +102,8 @@ impl Function {
             None => Way::LINK_NONE,
             Some(Child::Return) => Way::LINK_RETURN,
             Some(Child::List) => Way::LINK_LIST,
+            Some(Child::FragList) => Way::LINK_FRAG_LIST,
+            Some(Child::Itself) => Way::LINK_ITSELF,
             Some(Child::Argument(_)) if matches!(self.prototype.returns, Type::Integer(4, _)) => {
                 Way::LINK_IF_ZERO
             }

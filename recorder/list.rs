@@ -29,6 +29,8 @@ struct Row {
     group: Option<&'static str>,
     /// Where on a packet's way it is.
     stage: Option<&'static str>,
+    /// The smallest profile that has it.
+    profile: Option<&'static str>,
     /// How it would be attached.
     backend: Option<String>,
     /// Why it cannot be.
@@ -57,6 +59,7 @@ fn row(node: &Node, probe: &Probe) -> Row {
         name: probe.name().to_owned(),
         group: entry.map(|entry| entry.group.name),
         stage: entry.and_then(|entry| entry.stage).map(|stage| stage.name),
+        profile: entry.map(|entry| entry.profile.name()),
         backend: outcome.clone().and_then(Result::ok),
         reason: outcome.and_then(Result::err),
         what: entry.map(|entry| entry.what),
@@ -88,8 +91,11 @@ fn text(rows: &[Row]) -> String {
     for group in rows.chunk_by(|a, b| a.group == b.group) {
         text += &heading(group[0].group);
         for row in group {
-            let (name, stage, backend) = (name(row), stage(row), backend(row));
-            let cells = format!("  {name:names$}  {stage:stages$}  {backend:backends$}  {}", remark(row));
+            let (name, stage, profile, backend) = (name(row), stage(row), profile(row), backend(row));
+            let cells = format!(
+                "  {name:names$}  {stage:stages$}  {profile:4}  {backend:backends$}  {}",
+                remark(row)
+            );
             let _ = writeln!(text, "{}", cells.trim_end());
         }
     }
@@ -112,6 +118,11 @@ fn name(row: &Row) -> &str {
 /// The column of stages.
 fn stage(row: &Row) -> &str {
     row.stage.unwrap_or("-")
+}
+
+/// The column of profiles: the smallest that has it.
+fn profile(row: &Row) -> &str {
+    row.profile.unwrap_or("-")
 }
 
 /// The column of backends: `-` where none works, `?` where none could be tried.

@@ -5,17 +5,14 @@ use std::rc::Rc;
 use anyhow::Result;
 
 use crate::args::{Profile, Subject};
-use crate::backends::{self, Backend, Offers};
+use crate::backends::{Backend, Offers};
 use crate::btf::Btf;
 use crate::functions::Functions;
 use crate::plan::{self, Probe, Target};
 use crate::privileges;
 
-/// How tracepoints are attached to.
-pub const TRACEPOINTS: &str = "tp_btf";
-
-/// Why no function can be recorded where no backend works.
-const NO_BACKEND: &str = "no way to probe functions works here, see ntrec check";
+/// Why nothing of a kind can be recorded where no backend works.
+const NO_BACKEND: &str = "no way to attach to it works here, see ntrec check";
 
 /// A node; each reason is a sentence.
 pub struct Node {
@@ -25,10 +22,8 @@ pub struct Node {
     pub btf: Result<Rc<Btf>, String>,
     /// The kernel's functions.
     functions: Result<Functions, String>,
-    /// Ways to probe functions; nothing where they could not be tried.
+    /// Ways to attach; nothing where they could not be tried.
     pub offers: Option<Offers>,
-    /// Whether tracepoints can be attached to; nothing where that could not be tried.
-    pub tracepoints: Option<Result<(), String>>,
 }
 
 impl Node {
@@ -38,11 +33,8 @@ impl Node {
         let btf = Btf::kernel().map(Rc::new).map_err(sentence);
         let functions = btf.clone().and_then(|btf| Functions::new(btf).map_err(sentence));
         let privileges = privileges::check().map_err(sentence);
-        let tried = privileges.is_ok().then(|| btf.clone().ok()).flatten();
-        let offers = tried.as_ref().map(|b| Offers::find(b.prototype("bpf_fentry_test1").map(|p| p.id)));
-        let tracepoints = tried
-            .map(|b| backends::try_tracepoint(b.tracepoint("kfree_skb").map(|p| p.id)).map_err(sentence));
-        Self { privileges, btf, functions, offers, tracepoints }
+        let offers = privileges.is_ok().then(|| Offers::find(btf.as_deref().ok(), true));
+        Self { privileges, btf, functions, offers }
     }
 
     /// The probes that words stand for; all of them without any.
@@ -53,7 +45,7 @@ impl Node {
             no_probe: Vec::new(),
             hooks: false,
             nft_trace: false,
-            backend: None,
+            backend: Vec::new(),
             btf: None,
             stack: Vec::new(),
         };
@@ -64,7 +56,12 @@ impl Node {
 
     /// The way by which functions would be probed.
     pub fn backend(&self) -> Option<Backend> {
-        self.offers.as_ref()?.usable(None).first().copied()
+        self.best(&Backend::OF_FUNCTIONS)
+    }
+
+    /// The best of some ways.
+    fn best(&self, of: &[Backend]) -> Option<Backend> {
+        self.offers.as_ref()?.usable(of, &[]).first().copied()
     }
 
     /// How a probe would be attached, or why it cannot be; nothing where that could not be tried.
@@ -72,11 +69,12 @@ impl Node {
         if let Some(Err(why)) = &probe.outcome {
             return Some(Err(why.clone()));
         }
-        let tracepoints = self.tracepoints.clone()?;
-        Some(match probe.target {
-            Target::Tracepoint(_) => tracepoints.map(|()| TRACEPOINTS.to_owned()),
-            _ => self.backend().map(|backend| backend.to_string()).ok_or_else(|| NO_BACKEND.to_owned()),
-        })
+        self.offers.as_ref()?;
+        let ways: &[Backend] = match probe.target {
+            Target::Tracepoint(_) => &Backend::OF_TRACEPOINTS,
+            _ => &Backend::OF_FUNCTIONS,
+        };
+        Some(self.best(ways).map(|way| way.to_string()).ok_or_else(|| NO_BACKEND.to_owned()))
     }
 }
 

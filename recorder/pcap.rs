@@ -15,8 +15,14 @@ use crate::bpf::types::sock_filter;
 const MOST: usize = 512;
 /// Words of memory that a program may use: `MEMWORDS` of `bpf/pcap.bpf.h`.
 const MEMORY: usize = 4;
-/// `DLT_RAW`: packets begin with their IP header.
-const RAW: c_int = 12;
+/// `DLT_EN10MB`: packets begin with an Ethernet header. `bpf/pcap.bpf.h` makes one where there is none.
+const ETHERNET: c_int = 1;
+/// Bytes of that header.
+const LINK: u32 = 14;
+/// The load of the protocol in it: half a word at 12.
+const LOAD_PROTOCOL: (u16, u32) = (0x28, 12);
+/// Where classic BPF loads what is not among the packet's bytes: `SKF_AD_OFF`.
+const ANCILLARY: u32 = -0x1000_i32 as u32;
 /// Bytes of a packet that are looked at, at most.
 const SNAPSHOT: c_int = 65535;
 /// `PCAP_NETMASK_UNKNOWN`.
@@ -46,15 +52,26 @@ unsafe extern "C" {
     fn pcap_close(handle: *mut c_void);
 }
 
+/// An expression that the kernel's side can run; no instructions if there is none.
+#[derive(Clone, Default)]
+pub struct Compiled {
+    /// Its program.
+    pub program: Vec<sock_filter>,
+    /// Whether it asks for more of the link's header than the protocol.
+    pub asks_link: bool,
+    /// Whether it asks for VLAN tags. They are part of its packets' headers then; else it is given packets without.
+    pub asks_vlan: bool,
+}
+
 /// Compiles an expression, given as the words of the command line; nothing of no words.
 ///
 /// # Errors
 ///
 /// When libpcap refuses it, with its reason and the place, or when it needs more than the kernel's side can do.
-pub fn compile(words: &[String]) -> Result<Vec<sock_filter>> {
+pub fn compile(words: &[String]) -> Result<Compiled> {
     let text = words.join(" ");
     if text.trim().is_empty() {
-        return Ok(Vec::new());
+        return Ok(Compiled::default());
     }
     let mut program = ask(&text).map_err(|why| {
         let (place, word) = culprit(&text);
@@ -62,14 +79,28 @@ pub fn compile(words: &[String]) -> Result<Vec<sock_filter>> {
     })?;
     check(&program)?;
     renumber(&mut program)?;
-    Ok(program)
+    let asks_vlan = text.split(|c: char| !c.is_alphanumeric()).any(|word| word == "vlan");
+    let asks_link = asks_vlan || program.iter().any(loads_link);
+    Ok(Compiled { program, asks_link, asks_vlan })
+}
+
+/// Whether an instruction loads bytes of the link's header, or may, other than the protocol as a whole.
+fn loads_link(insn: &sock_filter) -> bool {
+    is_load(insn) && insn.k < LINK && (insn.code, insn.k) != LOAD_PROTOCOL
+}
+
+/// Whether it is a load from the packet: LD of a word, half a word or a byte at a place or behind X, and LDX of the length
+/// of an IPv4 header.
+fn is_load(insn: &sock_filter) -> bool {
+    [0x20, 0x28, 0x30, 0x40, 0x48, 0x50, 0xb1].contains(&insn.code)
 }
 
 /// Has libpcap compile a text; what it says if it refuses.
 fn ask(text: &str) -> Result<Vec<sock_filter>> {
     let text = CString::new(text)?;
     // SAFETY: takes numbers only.
-    let handle = NonNull::new(unsafe { pcap_open_dead(RAW, SNAPSHOT) }).context("libpcap has no memory")?;
+    let handle =
+        NonNull::new(unsafe { pcap_open_dead(ETHERNET, SNAPSHOT) }).context("libpcap has no memory")?;
     let mut program = Program { len: 0, insns: null_mut() };
     // SAFETY: the handle is open, and the text a string; the program is filled in if the result is 0.
     let result = unsafe { pcap_compile(handle.as_ptr(), &raw mut program, text.as_ptr(), 1, NO_NETMASK) };
@@ -106,6 +137,12 @@ fn check(program: &[sock_filter]) -> Result<()> {
             program.len()
         );
     }
+    if program.iter().any(|insn| is_load(insn) && insn.k >= ANCILLARY) {
+        bail!(
+            "the filter expression asks for what only a packet socket knows (inbound, outbound): say where packets may \
+             begin to fit instead, with --match netif_receive_skb or --match net_dev_queue"
+        );
+    }
     let left = |at: usize| (program.len() - at) as u32;
     if program.iter().enumerate().any(|(at, insn)| insn.code == JA && insn.k >= left(at) - 1) {
         bail!(
@@ -139,21 +176,38 @@ mod tests {
     use super::*;
 
     /// Compiles one argument.
-    fn compiled(text: &str) -> Result<Vec<sock_filter>> {
+    fn compiled(text: &str) -> Result<Compiled> {
         compile(&[text.to_owned()])
     }
 
     /// Why an expression is refused.
     fn refusal(text: &str) -> String {
-        format!("{:#}", compiled(text).unwrap_err())
+        format!("{:#}", compiled(text).err().unwrap())
     }
 
     #[test]
     fn words_and_one_argument_are_the_same() {
         let words = ["tcp", "port", "443"].map(str::to_owned);
-        let code = |program: Vec<sock_filter>| program.iter().map(|i| (i.code, i.k)).collect::<Vec<_>>();
+        let code = |c: Compiled| c.program.iter().map(|i| (i.code, i.k)).collect::<Vec<_>>();
         assert_eq!(code(compile(&words).unwrap()), code(compiled("tcp port 443").unwrap()));
-        assert!(compile(&[]).unwrap().is_empty() && compiled(" ").unwrap().is_empty());
+        assert!(compile(&[]).unwrap().program.is_empty() && compiled(" ").unwrap().program.is_empty());
+    }
+
+    #[test]
+    fn what_is_asked_of_the_link_is_known() {
+        let asks = |text| compiled(text).map(|c| (c.asks_link, c.asks_vlan)).unwrap();
+        for text in ["tcp port 80", "arp", "not ip", "ether proto 0x88cc", "less 100", "ip[ip[0]] = 1", "stp"]
+        {
+            assert_eq!(asks(text), (false, false), "{text}");
+        }
+        for text in
+            ["ether host 2:0:0:0:0:1", "multicast", "ether[12] = 8", "ether[10:4] = 1", "ether[ip[0]] = 1"]
+        {
+            assert_eq!(asks(text), (true, false), "{text}");
+        }
+        for text in ["vlan", "tcp and not(vlan 5)"] {
+            assert_eq!(asks(text), (true, true), "{text}");
+        }
     }
 
     #[test]
@@ -161,8 +215,9 @@ mod tests {
         let typo = refusal("tcp prt 5");
         assert!(typo.contains("'prt' (word 2)") && typo.contains("syntax error"), "{typo}");
         assert!(refusal("tcp port").contains("'port' (word 2)"));
-        let vlan = refusal("tcp or vlan 5");
-        assert!(vlan.contains("no VLAN support"), "{vlan}");
+        let raw = refusal("tcp or wlan type data");
+        assert!(raw.contains("802.11"), "{raw}");
+        assert!(refusal("inbound and tcp").contains("--match netif_receive_skb"));
         assert!(refusal("ip6 protochain 6").contains("protochain"));
         let many: Vec<String> = (1..200).map(|n| format!("host 10.0.0.{n}")).collect();
         assert!(refusal(&many.join(" or ")).contains("too long"));
@@ -171,7 +226,7 @@ mod tests {
 
     #[test]
     fn memory_is_numbered_from_nothing() {
-        let program = compiled("(ip[0] & 0xf) * 4 + ip[1] > ip[2:2]").unwrap();
+        let program = compiled("(ip[0] & 0xf) * 4 + ip[1] > ip[2:2]").unwrap().program;
         let words: BTreeSet<u32> = program.iter().filter(|i| uses_memory(i)).map(|i| i.k).collect();
         assert_eq!(words, (0..words.len() as u32).collect());
         assert!(words.len() > 1);

@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 use ntc::catalog;
 
 use crate::args::{Filter, Profile, Subject};
-use crate::bpf::types::function_flag;
+use crate::backends::Backend;
+use crate::bpf::types::probe_flag;
 use crate::bpf::{PROBES, types};
 use crate::btf::Btf;
 use crate::functions::{Function, Functions};
@@ -40,6 +41,8 @@ pub struct Probe {
     pub target: Target,
     /// Where its arguments are.
     pub arguments: Arguments,
+    /// A tracepoint's way; the ways of functions are tried when all of them are attached.
+    pub backend: Option<Backend>,
     /// How it is attached, or why it cannot be; nothing as long as that is not known.
     pub outcome: Option<Result<String, String>>,
 }
@@ -69,6 +72,11 @@ impl Probe {
             Target::Function(function) => Some(function),
             _ => None,
         }
+    }
+
+    /// Whether it is a tracepoint.
+    pub fn is_tracepoint(&self) -> bool {
+        matches!(self.target, Target::Tracepoint(_))
     }
 
     /// Whether nothing speaks against it so far.
@@ -113,8 +121,10 @@ pub fn choose(
 ) -> Result<Vec<Probe>> {
     let mut chosen = Chosen::default();
     if subject.probe.is_empty() {
-        chosen.tracepoints.extend(TRACEPOINTS.iter().map(|t| t.name));
-        chosen.entries.extend(of_profile(profile).map(|entry| entry.name));
+        let (functions, tracepoints): (Vec<_>, Vec<_>) =
+            of_profile(profile).partition(|e| e.tracepoint.is_none());
+        chosen.tracepoints.extend(tracepoints.iter().map(|entry| entry.name));
+        chosen.entries.extend(functions.iter().map(|entry| entry.name));
     }
     for word in &subject.probe {
         chosen.add(look_up(word, functions)?);
@@ -130,6 +140,14 @@ pub fn choose(
         chosen.remove(&look_up(word, functions)?);
     }
     chosen.plan(btf, functions)
+}
+
+/// Whether a subject that could be chosen is about functions at all.
+pub fn asks_functions(subject: &Subject, profile: Profile) -> bool {
+    let is_about = |word: &String| {
+        look_up(word, None).is_ok_and(|parts| parts.iter().any(|part| !matches!(part, Word::Tracepoint(_))))
+    };
+    if subject.probe.is_empty() { profile != Profile::Net } else { subject.probe.iter().any(is_about) }
 }
 
 /// What `--hooks` adds: the function that calls the hooks, and the hooks.
@@ -162,14 +180,9 @@ pub fn check_demanded(subject: &Subject, plan: &[Probe]) -> Result<()> {
     Ok(())
 }
 
-/// The functions of a profile.
+/// The probes of a profile.
 fn of_profile(profile: Profile) -> impl Iterator<Item = &'static catalog::Probe> {
-    let functions = catalog::probes().iter().filter(|entry| entry.tracepoint.is_none());
-    functions.filter(move |entry| match profile {
-        Profile::Net => false,
-        Profile::Life => entry.default,
-        Profile::All => true,
-    })
+    catalog::probes().iter().filter(move |entry| entry.profile <= profile.into())
 }
 
 /// What is chosen, by name.
@@ -252,6 +265,7 @@ fn of_tracepoint(tracepoint: &'static Tracepoint, btf: &Btf) -> Probe {
         number: tracepoint.id.0 as u16,
         target: Target::Tracepoint(tracepoint),
         arguments: found.as_ref().copied().unwrap_or(kernel::NOTHING),
+        backend: None,
         outcome: found.err().map(|why| Err(format!("{why:#}"))),
     }
 }
@@ -264,6 +278,7 @@ fn of_entry(entry: &'static catalog::Probe, functions: &Functions) -> Probe {
             number: u16::MAX,
             target: Target::Absent(entry),
             arguments: kernel::NOTHING,
+            backend: None,
             outcome: Some(Err(why)),
         },
     }
@@ -272,7 +287,13 @@ fn of_entry(entry: &'static catalog::Probe, functions: &Functions) -> Probe {
 /// A function of this kernel.
 fn of_function(function: Function) -> Probe {
     let arguments = function.arguments;
-    Probe { number: u16::MAX, target: Target::Function(Box::new(function)), arguments, outcome: None }
+    Probe {
+        number: u16::MAX,
+        target: Target::Function(Box::new(function)),
+        arguments,
+        backend: None,
+        outcome: None,
+    }
 }
 
 /// What a word of the user's stands for: a tracepoint, a function, a group, or a pattern.
@@ -418,15 +439,19 @@ impl Marks {
     }
 
     /// What the BPF programs must know of a probe.
-    pub fn configuration(&self, probe: &Probe) -> types::function {
-        const STARTS: u8 = function_flag::FUNCTION_STARTS.0 as u8;
-        let tracepoint = types::function { flags: STARTS, ..types::function::default() };
-        let mut found = probe.function().map_or(tracepoint, Function::configuration);
+    pub fn setup(&self, probe: &Probe) -> types::setup {
+        const STARTS: u8 = probe_flag::PROBE_STARTS.0 as u8;
+        let tracepoint = types::setup { flags: STARTS, ..types::setup::default() };
+        let mut found = probe.function().map_or(tracepoint, Function::setup);
+        found.arguments = probe.arguments;
+        if probe.backend == Some(Backend::TpBtf) {
+            found.flags |= probe_flag::PROBE_TYPED.0 as u8;
+        }
         if self.starts.as_ref().is_some_and(|starts| !starts.contains(&probe.number)) {
             found.flags &= !STARTS;
         }
         if self.ends.contains(&probe.number) {
-            found.flags |= function_flag::FUNCTION_ENDS.0 as u8;
+            found.flags |= probe_flag::PROBE_ENDS.0 as u8;
         }
         if self.no_clone && probe.function().is_some_and(Function::clones) {
             found.link = types::link::LINK_NONE.0 as u8;

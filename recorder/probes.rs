@@ -32,6 +32,8 @@ const fn row(id: probe, name: &'static str, kind: &'static str, needs: &'static 
 /// Every tracepoint of the profile, in the order of `enum probe`.
 pub const TRACEPOINTS: [Tracepoint; probe::PROBE_MAX.0 as usize] = [
     row(probe::NET_DEV_QUEUE, "net_dev_queue", PKT, SKB),
+    row(probe::QDISC_ENQUEUE, "qdisc_enqueue", PKT, SKB),
+    row(probe::QDISC_DEQUEUE, "qdisc_dequeue", PKT, SKB),
     row(probe::NET_DEV_START_XMIT, "net_dev_start_xmit", PKT, SKB),
     row(probe::NET_DEV_XMIT, "net_dev_xmit", PKT, SKB),
     row(probe::NETIF_RX, "netif_rx", PKT, SKB),

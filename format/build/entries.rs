@@ -38,8 +38,20 @@ pub struct Group {
     pub name: String,
     /// What it is about.
     pub what: String,
-    /// Whether the profile `life` has it.
-    pub default: bool,
+    /// The smallest profile that its probes are part of.
+    pub profile: Profile,
+}
+
+/// A set of probes; the variants are those of `catalog::Profile`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// What tells a packet's way from device to device.
+    Net,
+    /// Its way through the host.
+    Life,
+    /// Everything.
+    All,
 }
 
 /// How a register is read.
@@ -149,6 +161,8 @@ pub enum Relation {
     Fragment,
     /// One went up in the other.
     Merge,
+    /// The packet goes on in a tunnel.
+    Encapsulation,
 }
 
 /// What else is recorded.
@@ -207,8 +221,8 @@ pub struct Probe {
     /// What else is recorded.
     #[serde(default)]
     pub extra: Vec<Extra>,
-    /// Whether the profile `life` has it, if other than its group.
-    pub default: Option<bool>,
+    /// The smallest profile that it is part of, if other than its group's.
+    pub profile: Option<Profile>,
     /// On which kernels it is there.
     #[serde(default)]
     pub since: String,

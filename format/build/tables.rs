@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::entries::{Catalog, Level, Probe, Returns, When, when};
+use crate::entries::{Catalog, Level, Probe, Profile, Returns, When, when};
 
 /// The text of the tables that `src/catalog.rs` includes.
 pub fn of(catalog: &Catalog) -> String {
@@ -21,10 +21,7 @@ pub fn of(catalog: &Catalog) -> String {
         &mut text,
         "Group",
         "GROUPS",
-        catalog
-            .group
-            .iter()
-            .map(|g| format!("Group {{ name: {:?}, what: {:?}, default: {} }}", g.name, g.what, g.default)),
+        catalog.group.iter().map(|g| format!("Group {{ name: {:?}, what: {:?} }}", g.name, g.what)),
     );
     table(&mut text, "Returns", "RETURNS", catalog.returns.iter().map(returns));
     table(&mut text, "Probe", "PROBES", catalog.probe.iter().map(|p| probe(catalog, p)));
@@ -103,15 +100,16 @@ fn probe(catalog: &Catalog, p: &Probe) -> String {
         format!("called: {}", called(p)),
         format!("link: {}", link(p)),
         format!("extra: {}", listed("Extra", p.extra.iter().map(|e| format!("{e:?}")).collect())),
-        format!("default: {}", p.default.unwrap_or_else(|| in_group(catalog, p))),
+        format!("profile: Profile::{:?}", profile(catalog, p)),
         format!("since: {:?}", p.since),
     ];
     format!("Probe {{ {} }}", fields.join(", "))
 }
 
-/// Whether the group of a probe is in the profile `life`.
-fn in_group(catalog: &Catalog, p: &Probe) -> bool {
-    catalog.group.iter().any(|g| g.name == p.group && g.default)
+/// The smallest profile that a probe is part of: its own word, or its group's.
+fn profile(catalog: &Catalog, p: &Probe) -> Profile {
+    let group = || catalog.group.iter().find(|g| g.name == p.group).map(|g| g.profile);
+    p.profile.or_else(group).unwrap_or(Profile::All)
 }
 
 /// What the call of a probe means.
@@ -128,6 +126,8 @@ fn link(p: &Probe) -> String {
     let child = match child.as_str() {
         "return" => "Child::Return".to_owned(),
         "list" => "Child::List".to_owned(),
+        "frag_list" => "Child::FragList".to_owned(),
+        "itself" => "Child::Itself".to_owned(),
         argument => format!("Child::Argument({argument:?})"),
     };
     format!("Some(Link {{ relation: Relation::{relation:?}, parent: {:?}, child: {child} }})", p.parent)

@@ -25,8 +25,28 @@ pub struct Group {
     pub name: &'static str,
     /// What its probes are about, one line.
     pub what: &'static str,
-    /// Whether its probes are part of the profile `life`, unless they say otherwise.
-    pub default: bool,
+}
+
+/// A set of probes; a greater one has those of the smaller ones, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Profile {
+    /// What tells a packet's way from device to device: tracepoints.
+    Net,
+    /// Its way through the host.
+    Life,
+    /// Everything.
+    All,
+}
+
+impl Profile {
+    /// Its name, as the catalog and `--profile` have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Net => "net",
+            Self::Life => "life",
+            Self::All => "all",
+        }
+    }
 }
 
 /// How the register of a return value is read.
@@ -163,6 +183,8 @@ pub enum Relation {
     Fragment,
     /// The parent went up in the child, which lives on.
     Merge,
+    /// The child is the parent itself, in a tunnel from here on.
+    Encapsulation,
 }
 
 impl Relation {
@@ -174,6 +196,7 @@ impl Relation {
             Self::Segment => "segment",
             Self::Fragment => "fragment",
             Self::Merge => "merge",
+            Self::Encapsulation => "encapsulation",
         }
     }
 }
@@ -185,8 +208,19 @@ pub enum Child {
     Return,
     /// The function returns the first; the others follow by `skb->next`.
     List,
+    /// The first in the packet's `frag_list`, when the function is called; the others follow by `skb->next`.
+    FragList,
+    /// It is the packet itself, with other headers from the call on.
+    Itself,
     /// It is the argument of this name.
     Argument(&'static str),
+}
+
+impl Child {
+    /// Whether it is known when the function is called, not only when it returns.
+    pub fn is_at_call(self) -> bool {
+        matches!(self, Self::FragList | Self::Itself)
+    }
 }
 
 /// How a function relates two packets.
@@ -247,8 +281,8 @@ pub struct Probe {
     pub link: Option<Link>,
     /// What else is recorded.
     pub extra: &'static [Extra],
-    /// Whether it is part of the profile `life`.
-    pub default: bool,
+    /// The smallest profile that it is part of.
+    pub profile: Profile,
     /// On which kernels it is there, or why it can be missing; may be empty.
     pub since: &'static str,
 }

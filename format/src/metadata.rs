@@ -68,7 +68,7 @@ pub struct Host {
 pub struct Probe {
     /// Its name, as in the column `probe`.
     pub name: String,
-    /// `tp_btf`, or empty where it is not attached.
+    /// How it is attached, by the name that `--backend` takes; empty where it is not.
     pub backend: String,
     /// How its arguments were resolved from BTF: `skb=0 location=1 reason=2`.
     pub arguments: String,

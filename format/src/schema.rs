@@ -176,7 +176,7 @@ pub const COLUMNS: &[Column] = &[
         "relation",
         Text,
         Dictionary,
-        "link rows: what of skb the child is: clone, copy, segment, fragment; or merge: skb goes on in the child",
+        "link rows: what of skb the child is: clone, copy, segment, fragment; merge: skb goes on in the child; encapsulation: in a tunnel",
     ),
     opt("verdict", Text, Dictionary, "nf rows: NF_ACCEPT, NF_DROP, ..."),
     opt("hook", Text, Dictionary, "nf rows: PRE_ROUTING, INPUT, FORWARD, OUTPUT, POST_ROUTING, INGRESS, ..."),

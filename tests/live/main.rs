@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod anywhere;
+mod frames;
 mod recorder;
 mod rows;
 mod support;
@@ -25,5 +26,6 @@ mod root {
     mod loss;
     mod offers;
     mod output;
+    mod raw;
     mod stops;
 }

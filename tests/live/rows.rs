@@ -12,7 +12,7 @@ use ntc::Capture;
 pub type Text = Arc<str>;
 
 /// One row; a number is `None` and a text empty where the row has no value.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row {
     pub ts: u64,
     pub cpu: u16,

@@ -205,7 +205,7 @@ fn all_traces_of_nettrace_are_there() {
 
 #[test]
 fn nettraces_defaults_are_kept() {
-    let off = NETTRACE.iter().filter(|n| by_name(n).is_some_and(|p| !p.default)).count();
+    let off = NETTRACE.iter().filter(|n| by_name(n).is_some_and(|p| p.profile == Profile::All)).count();
     assert_eq!(off, 19);
 }
 
@@ -215,7 +215,6 @@ fn groups_come_in_nettraces_order_and_have_probes() {
     assert_eq!(first, NETTRACE_GROUPS);
     let empty: Vec<_> = groups().iter().filter(|g| in_group(g.name).next().is_none()).collect();
     assert!(empty.is_empty(), "{empty:?}");
-    assert_eq!(group("life").map(|g| g.default), Some(true));
     assert!(group("nowhere").is_none());
 }
 

@@ -10,7 +10,7 @@ use lab::Net;
 use lab::scenario::{Ring, SCENARIOS};
 use serde_json::Value;
 
-use crate::recorder::{NTREC, Recording, only, record};
+use crate::recorder::{NTREC, Recording, only_with, record};
 use crate::support::beside_others;
 
 /// Scenarios at the same time.
@@ -33,10 +33,10 @@ const CAUSES: [(&str, &[&str]); 12] = [
 ];
 
 /// Records a scenario.
-fn play(name: &str) -> Recording {
+fn play(name: &str, profile: &str) -> Recording {
     let scenario = lab::scenario::Scenario::find(name).unwrap();
     let net = Net::new().unwrap();
-    record(&only(&[&net.client, &net.router, &net.server]), || {
+    record(&only_with(&[&net.client, &net.router, &net.server], &["--profile", profile]), || {
         scenario.play(&net, &mut Vec::new(), &AtomicBool::new(false)).unwrap();
     })
 }
@@ -63,12 +63,14 @@ fn findings(value: &Value) -> Vec<(&str, &str)> {
 }
 
 /// What is wrong with the diagnosis of a scenario.
-fn fault((name, causes): (&str, &[&str])) -> Option<String> {
-    let recording = play(name);
+fn fault((name, causes): (&str, &[&str]), profile: &str) -> Option<String> {
+    let recording = play(name, profile);
+    recording.open();
     let diagnosis = diagnose(&recording.file);
     let found: BTreeSet<(&str, &str)> = findings(&diagnosis).into_iter().collect();
     let named: BTreeSet<&str> = found.iter().map(|(_, cause)| *cause).collect();
-    (named != causes.iter().copied().collect()).then(|| format!("{name}: {found:?} instead of {causes:?}"))
+    (named != causes.iter().copied().collect())
+        .then(|| format!("{name}, {profile}: {found:?} instead of {causes:?}"))
 }
 
 #[test]
@@ -79,10 +81,18 @@ fn each_scenario_is_diagnosed_with_its_own_cause_only() {
     let faults: Vec<String> = thread::scope(|scope| {
         let play_share = |share: usize| {
             let mine = CAUSES.iter().skip(share).step_by(AT_ONCE);
-            mine.filter_map(|case| fault(*case)).collect::<Vec<String>>()
+            mine.filter_map(|case| fault(*case, "life")).collect::<Vec<String>>()
         };
         let threads: Vec<_> = (0..AT_ONCE).map(|share| scope.spawn(move || play_share(share))).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn the_smallest_profile_is_enough_for_a_diagnosis() {
+    let Some(_turn) = beside_others() else { return };
+    let many = CAUSES.iter().filter(|(name, _)| ["demo", "healthy"].contains(name));
+    let faults: Vec<String> = many.filter_map(|case| fault(*case, "net")).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

@@ -103,8 +103,8 @@ fn words_that_make_no_sense_are_refused() {
         (["--btf", "/nosuch"], ["/nosuch", "No such file"]),
         (["--inner", "--durable"], ["--inner", "expression"]),
         (["tcp", "prt"], ["'prt' (word 2)", "syntax error"]),
-        (["vlan", "5"], ["'vlan' (word 1)", "no VLAN support"]),
-        (["arp", ""], ["'arp' (word 1)", "rejects all packets"]),
+        (["inbound", ""], ["inbound", "--match netif_receive_skb"]),
+        (["ip and arp", ""], ["'and' (word 2)", "rejects all packets"]),
         (["--duration", "soon"], ["soon", "--duration"]),
     ] {
         // The trial's own duration would be the first one given.

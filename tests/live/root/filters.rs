@@ -142,8 +142,10 @@ fn set(names: &str) -> BTreeSet<&str> {
 }
 
 /// What is wrong with what came through a filter.
-fn faults(case: &Case, recording: &Recording) -> Option<String> {
-    let rows = recording.rows();
+fn faults(case: &Case, recording: &Recording, own: &[u32]) -> Option<String> {
+    let mut rows = recording.rows();
+    // Other tests' packets begin unseen in namespaces of their own: one may be freed at an address that is followed.
+    rows.retain(|row| &*row.kind != "free" || row.netns.is_none_or(|netns| own.contains(&netns)));
     let found = classes(&rows);
     let (must, may) = (set(case.must), set(case.may));
     let missing: Vec<_> = must.iter().filter(|name| !found.contains_key(**name)).collect();
@@ -172,7 +174,8 @@ fn run(cases: &[Case]) {
         let recorders: Vec<Recorder> = cases.iter().map(start).map(Recorder::ready).collect();
         mix(&net);
         let recordings: Vec<Recording> = recorders.into_iter().map(Recorder::stop).collect();
-        wrong.extend(cases.iter().zip(&recordings).filter_map(|(case, recording)| faults(case, recording)));
+        let own = hosts.map(|host| host.inode() as u32);
+        wrong.extend(cases.iter().zip(&recordings).filter_map(|(case, found)| faults(case, found, &own)));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -295,10 +298,16 @@ fn expressions_let_only_their_packets_pass() {
         // What a router has sent on.
         case("ip[8] == 63", ROUTED4),
         case("ip[8] < 5", ""),
-        // From the network header on, wherever the packet is.
-        case("len = 1028", "big4"),
-        case("len = 1048", "big6"),
-        case("len = 1042 or len = 1062", ""),
+        // With the link's header, wherever the packet is.
+        case("len = 1042", "big4"),
+        case("len = 1062", "big6"),
+        case("len = 1028 or len = 1048", ""),
+        case("arp", "arp"),
+        // ARP is about hosts, too.
+        case("host 10.77.2.2 and not tcp and not icmp and not udp", "arp"),
+        case("ether proto 0x806 or tcp port 8001", "arp tcp4 tcp6"),
+        case("ether broadcast", "arp"),
+        case("less 41", ""),
         // Arithmetic that needs memory: an IPv4 header without options, and a TTL or a service.
         case("udp and (ip[0] & 0xf) * 4 + ip[1] + ip[8] = 84", "small4 big4 closed4 local4"),
     ]);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
@@ -103,6 +103,30 @@ fn an_address_that_another_packet_reuses_is_not_followed() {
     let echoes =
         |row: &&Row| &*row.probe == "net_dev_queue" && row.icmp_type == Some(8) && &*row.dev == "eth0";
     assert_eq!(rows.iter().filter(echoes).count(), 100);
+}
+
+#[test]
+fn a_drop_at_an_address_that_was_followed_is_not_taken_for_the_packet_delivered_before() {
+    let Some(_turn) = beside_others() else { return };
+    let (own, other) = (Net::alone().unwrap(), Net::alone().unwrap());
+    // What its socket sends is freed before any tracepoint has seen it.
+    let chain = "chain output {\ntype filter hook output priority 0\nudp dport 7001 drop\n}";
+    other.feed("nft", &["-f", "-"], &format!("table inet lab {{ {chain}\n}}\n")).unwrap();
+    let refused = other.run(|| Ok(UdpSocket::bind(other.at(0))?)).unwrap();
+    let (at, nowhere) = (own.at(7001), other.at(7001));
+    let socket = own.run(|| Ok(UdpSocket::bind(at)?)).unwrap();
+    let recording = record(&only_with(&[&own], &["--proto", "udp"]), || {
+        for _ in 0..20 * REQUESTS {
+            socket.send_to(b"delivered", at).unwrap();
+            socket.recv(&mut [0; 16]).unwrap();
+            // Often at the address that has just become free.
+            refused.send_to(b"dropped", nowhere).unwrap_err();
+        }
+    });
+    let rows = recording.rows();
+    assert!(rows.len() > 20 * REQUESTS);
+    let foreign = rows.iter().find(|row| &*row.reason == "NETFILTER_DROP");
+    assert!(foreign.is_none(), "{foreign:?}");
 }
 
 #[test]

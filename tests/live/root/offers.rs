@@ -5,8 +5,10 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
+use lab::{Net, traffic};
+
 use crate::anywhere::{json, ntrec};
-use crate::recorder::{NTREC, record};
+use crate::recorder::{NTREC, Recorder, Recording, only_with, record};
 use crate::support::beside_others;
 
 #[test]
@@ -32,8 +34,42 @@ fn check_agrees_with_a_recording() {
     assert_ne!(report["records"], "nothing", "{report}");
     let arguments: [&str; 0] = [];
     let probes = record(&arguments, || ()).metadata().probes;
-    let functions = probes.iter().any(|p| p.error.is_none() && p.backend != "tp_btf");
+    let functions =
+        probes.iter().any(|p| p.error.is_none() && !["tp_btf", "raw_tp"].contains(&p.backend.as_str()));
     assert_eq!(report["records"] == "functions", functions, "{report}");
+}
+
+#[test]
+fn a_file_with_the_kernels_types_gives_the_same_recording() {
+    let Some(_turn) = beside_others() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("types");
+    fs::copy("/sys/kernel/btf/vmlinux", &copy).unwrap();
+    let host = Net::alone().unwrap();
+    let arguments = [&[][..], &["--btf", copy.to_str().unwrap()]];
+    let recorders = arguments.map(|own| Recorder::start(&only_with(&[&host], own)));
+    assert_eq!(traffic::ping(&host, host.v4(), 3).unwrap().answered, 3);
+    assert_eq!(traffic::udp_echo(&host, &host, host.at(7001), 3, 100).unwrap().answered, 3);
+    let [own, given] = recorders.map(Recorder::stop);
+    let probes = |recording: &Recording| {
+        let probes = recording.metadata().probes.into_iter();
+        probes.map(|probe| (probe.name, probe.error.is_none())).collect::<Vec<_>>()
+    };
+    assert_eq!(probes(&given), probes(&own));
+    let packets = |recording: &Recording| {
+        let rows = recording.rows().into_iter().filter(|row| &*row.kind == "pkt");
+        let told = rows.map(|row| (row.probe, row.skb, row.len, row.protocol, row.dev, row.saddr, row.sport));
+        told.collect::<Vec<_>>()
+    };
+    assert!(packets(&own).len() >= 24, "{:?}", packets(&own));
+    assert_eq!(packets(&given), packets(&own));
+}
+
+#[test]
+fn who_asks_for_tracepoints_is_told_nothing_of_functions() {
+    let Some(_turn) = beside_others() else { return };
+    let said = record(&["--probe", "kfree_skb,sk_data_ready"], || ()).stderr;
+    assert!(said.contains("with 2 probes") && !said.contains("functions"), "{said}");
 }
 
 #[test]
