@@ -13,6 +13,9 @@ pub const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
 /// How long a guest may take, seconds: attaching hundreds of kprobes for each scenario is slow on old kernels.
 const PATIENCE: &str = "3600";
 
+/// Ways to follow packets: what `tests/vm/record` calls the recordings.
+pub const FOLLOWED: [&str; 4] = ["free-none", "free", "clone-all", "clone-none"];
+
 /// A kernel of `scripts/kernels`.
 pub struct Kernel {
     /// Its folder below `target/kernels`.
@@ -34,17 +37,21 @@ pub enum Need {
 pub struct Guest {
     /// The name of its kernel.
     pub kernel: &'static str,
+    /// Why its kernel is not the one that is expected: Debian's newest moves on.
+    pub moved: Option<String>,
     /// What its kernel said at the console.
     pub console: String,
     /// Tables of nftables while a recorder has rules traced and after it ended, by signal.
     pub tables: String,
     /// What it recorded.
     pub recordings: Vec<Recording>,
+    /// What it recorded of [`FOLLOWED`].
+    pub followed: [Recording; 4],
 }
 
 /// One scenario that was recorded.
 pub struct Recording {
-    /// The scenario's name.
+    /// The scenario's name, or what it shows; `raw`: that of a ping, by tracepoints without types.
     pub scenario: &'static str,
     /// Exit status of `lab run`; absent if the guest did not get that far.
     pub status: Option<i32>,
@@ -90,22 +97,34 @@ impl Kernel {
         eprintln!("guest with kernel {}: {status}", self.name);
     }
 
+    /// Whether the kernel is another than that of `expected/KERNEL/version.txt`, where one stands.
+    fn moved(&self) -> Option<String> {
+        let version = |path: String| fs::read_to_string(Path::new(PROJECT).join(path)).ok();
+        let expected = version(format!("tests/vm/expected/{}/version.txt", self.name))?;
+        let found = version(format!("target/kernels/{}/version", self.name))?;
+        let same = found.trim().strip_prefix(expected.trim()).is_some_and(|rest| rest.starts_with('.'));
+        (!same).then(|| format!("it is {}, and {} is expected", found.trim(), expected.trim()))
+    }
+
     /// Reads what the guest left.
     fn read(&self, folder: &Path) -> Guest {
         let text = |name: String| fs::read_to_string(folder.join(name)).unwrap_or_default();
         let played =
             SCENARIOS.iter().filter(|s| s.ring == Ring::Guest || ["demo", "healthy"].contains(&s.name));
-        let recordings = played.map(|scenario| Recording {
-            scenario: scenario.name,
-            status: text(format!("{}.status", scenario.name)).trim().parse().ok(),
-            stderr: text(format!("{}.stderr", scenario.name)),
-            file: folder.join(format!("{}.ntc", scenario.name)),
-        });
+        let names = std::iter::once("raw").chain(played.map(|scenario| scenario.name));
+        let recording = |scenario| Recording {
+            scenario,
+            status: text(format!("{scenario}.status")).trim().parse().ok(),
+            stderr: text(format!("{scenario}.stderr")),
+            file: folder.join(format!("{scenario}.ntc")),
+        };
         Guest {
             kernel: self.name,
+            moved: self.moved(),
             console: text("console".to_owned()),
             tables: text("tables".to_owned()),
-            recordings: recordings.collect(),
+            recordings: names.map(recording).collect(),
+            followed: FOLLOWED.map(recording),
         }
     }
 }

@@ -1,0 +1,112 @@
+//! Ways of packets, put so that they do not depend on the moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Display};
+
+use serde_json::Value;
+
+/// Functions that give the packet to whoever waits for it, on whichever processor: it may be gone when they return.
+const HANDING_OVER: [&str; 1] = ["__udp_enqueue_schedule_skb"];
+
+/// What a packet passed. When a function that sends it returns, the packet may have gone through the next host, or may even
+/// be gone, depending on where the softirq ran; so only those returns are steps that follow their call at once, and none of
+/// [`HANDING_OVER`].
+#[derive(Clone, Debug, Default)]
+pub struct Way {
+    /// Functions and tracepoints in their order, each with the device, or with what was decided, linked or returned.
+    pub steps: Vec<String>,
+}
+
+impl Way {
+    /// The way of a life.
+    pub fn of(life: &Value) -> Self {
+        let (mut steps, mut called) = (Vec::new(), "");
+        for event in events(life) {
+            let probe = text(event, "probe");
+            match (is_return(event), called == probe && !HANDING_OVER.contains(&probe)) {
+                (true, false) => {}
+                (true, true) => steps.push(returned(event)),
+                (false, _) => steps.push(step(event)),
+            }
+            called = if is_return(event) { "" } else { probe };
+        }
+        Self { steps }
+    }
+
+    /// The way up to TCP: what TCP does with a segment depends on whether a process has its socket just then.
+    pub fn until_tcp(mut self) -> Self {
+        let tcp = self.steps.iter().position(|step| name(step) == "tcp_v4_rcv");
+        self.steps.truncate(tcp.map_or(self.steps.len(), |tcp| tcp + 1));
+        self
+    }
+}
+
+impl Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.steps.iter().try_for_each(|step| writeln!(f, "{step}"))
+    }
+}
+
+/// Of those with the most different steps, the way that was taken most often.
+pub fn typical(ways: impl Iterator<Item = Way>) -> Way {
+    let mut taken: BTreeMap<Vec<String>, u32> = BTreeMap::new();
+    ways.for_each(|way| *taken.entry(way.steps).or_default() += 1);
+    let distinct = |steps: &[String]| steps.iter().collect::<BTreeSet<_>>().len();
+    let most = taken.into_iter().max_by_key(|(steps, times)| (distinct(steps), *times));
+    most.map(|(steps, _)| Way { steps }).unwrap_or_default()
+}
+
+/// The probe of a line.
+fn name(line: &str) -> &str {
+    line.split(' ').next().unwrap_or_default()
+}
+
+/// The events of a life.
+pub fn events(life: &Value) -> impl Iterator<Item = &Value> {
+    life["events"].as_array().into_iter().flatten()
+}
+
+/// Whether a packet passed a probe.
+pub fn passes(life: &Value, probe: &str) -> bool {
+    events(life).any(|event| event["probe"].as_str() == Some(probe))
+}
+
+/// Whether a packet is the child of another by this relation.
+pub fn begins_as(life: &Value, relation: &str) -> bool {
+    events(life).next().is_some_and(|event| event["says"] == relation)
+}
+
+/// A text of an event.
+fn text<'a>(event: &'a Value, name: &str) -> &'a str {
+    event[name].as_str().unwrap_or_default()
+}
+
+/// Whether an event is what a function returned, and nothing else.
+fn is_return(event: &Value) -> bool {
+    text(event, "nf_hook").is_empty() && text(event, "says").is_empty() && event["ret"].is_i64()
+}
+
+/// What was returned.
+fn returned(event: &Value) -> String {
+    let probe = text(event, "probe");
+    match event["ret"].as_i64() {
+        Some(value) if (-4095..=65_536).contains(&value) => format!("{probe} returns {value}"),
+        // Addresses differ from run to run.
+        _ => format!("{probe} returns a pointer"),
+    }
+}
+
+/// A step: the probe and the device, or what was decided or linked.
+fn step(event: &Value) -> String {
+    let probe = text(event, "probe");
+    if !text(event, "nf_hook").is_empty() {
+        // The process id differs from run to run.
+        let table = text(event, "nf_table");
+        let table = if table.starts_with("ntrec-") { "ntrec" } else { table };
+        let rule = event["nf_handle"].as_u64().map_or_else(String::new, |handle| format!(" handle {handle}"));
+        let (chain, hook, says) = (text(event, "nf_chain"), text(event, "nf_hook"), text(event, "says"));
+        return format!("{probe} {table} {chain}{rule} {hook}: {says}");
+    }
+    let more = if text(event, "says").is_empty() { text(event, "dev") } else { text(event, "says") };
+    format!("{probe} {more}").trim_end().to_owned()
+}
