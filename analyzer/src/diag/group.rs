@@ -46,6 +46,8 @@ pub(super) struct Observation<'a> {
     pub evidence: Evidence,
     /// The flow towards the victim.
     pub flow: Flow,
+    /// The same as its sender has it: addresses may have been translated since.
+    pub origin: Flow,
     /// The event.
     pub event: &'a Event,
     /// The packet's life.
@@ -121,6 +123,8 @@ pub(super) struct Group {
     evidence: BTreeMap<Evidence, u64>,
     /// Flows, by all that was seen.
     flows: Counter<Flow>,
+    /// The same as their senders have them.
+    origins: Counter<Flow>,
     /// Flows, by packets dropped.
     dropped_flows: Counter<Flow>,
     /// Devices.
@@ -149,6 +153,7 @@ impl Group {
             last: 0,
             evidence: BTreeMap::new(),
             flows: Counter::default(),
+            origins: Counter::default(),
             dropped_flows: Counter::default(),
             devices: Counter::default(),
             locations: Counter::default(),
@@ -174,6 +179,7 @@ impl Group {
         *self.evidence.entry(seen.evidence).or_default() += 1;
         if !seen.flow.src.is_none() {
             self.flows.add(seen.flow, 1);
+            self.origins.add(seen.origin, 1);
             self.dropped_flows.add(seen.flow, u64::from(is_drop));
         }
         if seen.at.dev.is_some() {
@@ -217,6 +223,7 @@ impl Group {
             *self.evidence.entry(*evidence).or_default() += count;
         }
         self.flows.add_all(&other.flows);
+        self.origins.add_all(&other.origins);
         self.dropped_flows.add_all(&other.dropped_flows);
         self.devices.add_all(&other.devices);
         self.locations.add_all(&other.locations);
@@ -293,7 +300,7 @@ impl<'a> Groups<'a> {
         let knowledge = self.knowledge;
         self.groups.retain(|(cause, _), group| {
             let least = knowledge.grouping(cause.text()).least;
-            let twice: u64 = if least > 1 { group.flows().map(&resent).sum() } else { 0 };
+            let twice: u64 = if least > 1 { group.origins.counts.keys().map(&resent).sum() } else { 0 };
             group.packets().saturating_sub(twice) >= least
         });
     }
@@ -303,14 +310,14 @@ impl<'a> Groups<'a> {
         self.groups.get_mut(place)
     }
 
-    /// Groups by the flows that they hit, either way, and by endpoint.
+    /// Groups by the flows that they hit, either way, translated or not, and by endpoint.
     pub fn index(&self) -> Index {
         let mut index = Index::default();
         let mut places: Vec<&Place> = self.groups.keys().collect();
         places.sort_unstable();
         for place in places {
             let group = &self.groups[place];
-            group.flows().for_each(|flow| {
+            group.flows().chain(group.origins.counts.keys()).for_each(|flow| {
                 index.flows.entry(flow.either_way()).or_insert(*place);
             });
             if let Victim::Endpoint(addr, port) = place.1 {

@@ -146,6 +146,24 @@ fn drops_explain_retransmissions_of_their_flow() {
 }
 
 #[test]
+fn what_a_translated_flow_sent_again_arrives_twice() {
+    // The router gives 10.0.0.9 the address of the server; before 6.14 an old segment has this reason.
+    let twice = |i: u64, sent_again: bool| {
+        let again = "l4=tcp new=ESTABLISHED local=10.0.0.1:5 remote=10.0.0.9:81";
+        let again = if sent_again { format!("{i} - tcp_retransmit_skb {again}\n") } else { String::new() };
+        format!(
+            "{again}{i} 7 net_dev_queue eth0 flow=10.0.0.1:5>10.0.0.9:81 l4=tcp seq=9 id={i}
+             {i} 7 netif_receive_skb v0 ns=2 flow=10.0.0.1:5>10.0.0.9:81 l4=tcp seq=9 id={i}
+             {i} 7 kfree_skb TCP_INVALID_SEQUENCE at=tcp_validate_incoming+0x1 flow=10.0.0.1:5>10.0.0.2:81 l4=tcp\n"
+        )
+    };
+    let many = |sent_again| (0..40).map(|i| twice(i, sent_again)).collect::<String>();
+    assert_eq!(short(&findings(&many(false))), ["tcp-out-of-window 10.0.0.2:81 40 1"]);
+    let found = short(&findings(&many(true)));
+    assert!(!found.iter().any(|finding| finding.starts_with("tcp-out-of-window")), "{found:?}");
+}
+
+#[test]
 fn connections_without_an_answer_are_a_finding() {
     let found = findings(
         "0 - inet_sock_set_state sk=1 old=CLOSE new=SYN_SENT l4=tcp local=10.0.0.1:0 remote=10.0.0.2:81
