@@ -408,6 +408,9 @@ static __always_inline int on_return(struct invocation *i, __u64 ret)
 	if (!found)
 		return 0;
 	call = *found;
+	/* Left by a call whose return the kernel missed, or of the function that tail-called this one. */
+	if (i->id < PROBES && i->id != call.id)
+		return 0;
 	bpf_map_delete_elem(&calls, &frame);
 	i->id = call.id;
 	if (silent() || i->id >= PROBES)
@@ -455,13 +458,18 @@ int function_fexit(__u64 *ctx)
 	return on_return(&i, load_argument(ctx, setups[place(&i)].arguments[ROLE_RETURN]));
 }
 
+static __always_inline bool has_cookie(void)
+{
+	return bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_attach_cookie);
+}
+
 /* Without a cookie: by the address, which ip is behind if the probe is a breakpoint. */
 static __always_inline __u32 number_of(const struct registers *ctx)
 {
 	__u64 address = ctx->ip;
 	__u32 *number;
 
-	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_attach_cookie))
+	if (has_cookie())
 		return bpf_get_attach_cookie((void *)ctx);
 	number = bpf_map_lookup_elem(&numbers_by_address, &address);
 	if (!number) {
@@ -478,10 +486,18 @@ static __always_inline int on_kprobe(struct registers *ctx)
 	return i.id < PROBES ? on_call(&i) : 0;
 }
 
-/* At the return the stack pointer is above the address that the call pushed. */
+/*
+ * At the return the stack pointer is above the address that the call pushed. Of
+ * which function it is nothing but a cookie tells.
+ */
 static __always_inline int on_kretprobe(struct registers *ctx)
 {
-	struct invocation i = {.ctx = ctx, .frame = ctx->sp - CALL_PUSHES, .how = UNTYPED};
+	struct invocation i = {
+		.ctx = ctx,
+		.frame = ctx->sp - CALL_PUSHES,
+		.id = has_cookie() ? bpf_get_attach_cookie((void *)ctx) : PROBES,
+		.how = UNTYPED,
+	};
 
 	return on_return(&i, returned(ctx));
 }

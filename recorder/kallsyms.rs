@@ -33,7 +33,8 @@ impl Kallsyms {
             let mut words = line.split_ascii_whitespace();
             let address = u64::from_str_radix(words.next()?, 16).ok()?;
             words.next().filter(|kind| matches!(*kind, "t" | "T" | "w" | "W"))?;
-            let name = words.next()?.to_owned();
+            // Some labels of assembly begin with a dot.
+            let name = words.next().filter(|name| !name.starts_with('.'))?.to_owned();
             let module = words.next().map(|word| word.trim_matches(['[', ']']).to_owned());
             Some((name.clone(), Symbol { name, address, module }))
         });
@@ -69,11 +70,12 @@ mod tests {
              ffffffff81000020 t ip_rcv_core.isra.0\n\
              ffffffff81000028 t ip_rcv_core.isra.0.cold\n\
              ffffffff81000030 D jiffies\n\
+             ffffffff81000038 t .E_copy\n\
              ffffffffc0000040 t vxlan_rcv\t[vxlan]\n",
         );
         assert_eq!(all.find("ip_rcv").unwrap().address, 0xffff_ffff_8100_0010);
         assert_eq!(all.find("ip_rcv_core").unwrap().name, "ip_rcv_core.isra.0");
         assert_eq!(all.find("vxlan_rcv").unwrap().module.as_deref(), Some("vxlan"));
-        assert!(all.find("jiffies").is_none());
+        assert!(all.find("jiffies").is_none() && all.find("").is_none());
     }
 }

@@ -313,7 +313,8 @@ fn look_up(word: &str, functions: Option<&Functions>) -> Result<Vec<Word>> {
     if let Some(function) = functions.map_or(Ok(None), |f| f.named(word))? {
         return Ok(vec![Word::Functions(vec![function])]);
     }
-    bail!("there is no probe '{word}'; the nearest names are {}", nearest(word, functions).join(", "))
+    let where_from = if functions.is_some() { "" } else { " among those that this kernel can record" };
+    bail!("there is no probe '{word}'{where_from}; {}", nearest(word, functions))
 }
 
 /// Entries of the catalog as tracepoints of ours and functions.
@@ -357,25 +358,23 @@ fn fits(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// The probes whose names are most like a word.
-fn nearest(word: &str, functions: Option<&Functions>) -> Vec<String> {
+/// Where to look when there is no probe of a name: the three that are most like it, if any is at all.
+fn nearest(word: &str, functions: Option<&Functions>) -> String {
     let known = TRACEPOINTS.iter().map(|t| t.name).chain(catalog::probes().iter().map(|entry| entry.name));
     let known = known.chain(catalog::groups().iter().map(|group| group.name));
-    let mut names: BTreeSet<&str> = known.collect();
-    if let Some(functions) = functions {
-        names.extend(functions.names().filter(|name| !name.is_empty()));
+    let names: BTreeSet<&str> = known.chain(functions.into_iter().flat_map(Functions::names)).collect();
+    let alike = names.into_iter().map(|name| (strsim::sorensen_dice(name, word), name));
+    let mut alike: Vec<(f64, &str)> = alike.filter(|(similarity, _)| *similarity > ALIKE).collect();
+    alike.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    let alike: Vec<&str> = alike.into_iter().map(|(_, name)| name).take(3).collect();
+    match alike.as_slice() {
+        [] => "`ntrec probes` lists them".to_owned(),
+        names => format!("nearest to it: {}", names.join(", ")),
     }
-    let mut names: Vec<&str> = names.into_iter().collect();
-    names.sort_by_cached_key(|name| distance(name, word));
-    names.truncate(3);
-    names.into_iter().map(str::to_owned).collect()
 }
 
-/// How unlike two names are: the pairs of letters that only one of them has.
-fn distance(a: &str, b: &str) -> usize {
-    let pairs = |s: &str| s.as_bytes().windows(2).map(<[u8]>::to_vec).collect::<BTreeSet<_>>();
-    pairs(a).symmetric_difference(&pairs(b)).count()
-}
+/// More of their pairs of letters than this are in both of two names if one may be meant for the other.
+const ALIKE: f64 = 0.5;
 
 /// The probes of this capture that a word of a flag names.
 fn named<'a>(flag: &str, word: &str, plan: &'a [Probe]) -> Result<Vec<&'a Probe>> {
@@ -510,5 +509,18 @@ mod tests {
         );
         assert!(!fits("tcp_*", "udp_rcv") && !fits("rcv", "tcp_v4_rcv") && !fits("tcp_v?_rcv", "tcp_rcv"));
         assert!(fits("*", "") && fits("**", "x"));
+    }
+
+    #[test]
+    fn names_are_suggested_that_are_like_the_word() {
+        for (word, name) in
+            [("tcp_v4_rvc", "tcp_v4_rcv"), ("kfree_skbb", "kfree_skb"), ("netfiler", "netfilter")]
+        {
+            let told = nearest(word, None);
+            assert!(told.starts_with(&format!("nearest to it: {name}")), "{word}: {told}");
+        }
+        for word in ["", "schedule_work_on", "0"] {
+            assert_eq!(nearest(word, None), "`ntrec probes` lists them");
+        }
     }
 }

@@ -80,6 +80,7 @@ fn words_that_make_no_sense_are_refused() {
     for (args, words) in [
         (["--probe", "net_dev_que"], ["net_dev_que", "net_dev_queue"]),
         (["--no-probe", "kfree"], ["kfree", "kfree_skb"]),
+        (["--probe", "nonsense"], ["nonsense", "`ntrec probes` lists them"]),
         (["--stack", "netif_rx"], ["netif_rx", "kfree_skb"]),
         (["--dev", "nosuch0"], ["nosuch0", "device"]),
         (["--dev", "a-name-that-is-too-long"], ["a-name-that-is-too-long", "15"]),
