@@ -11,6 +11,7 @@ use ntc::{Capture, Probe, State};
 use serde_json::Value;
 
 use crate::guest::{Guest, PROJECT, Recording};
+use crate::returns;
 use crate::way::{self, Way, passes, typical};
 
 /// What the recorder says where none of its programs can be loaded.
@@ -96,6 +97,9 @@ fn one(guest: &Guest, recording: &Recording) -> Result<(), String> {
         return Err(complain(&"the capture is not closed"));
     }
     balance(&capture).map_err(|error| complain(&error))?;
+    if returns::check(&capture).map_err(|error| complain(&error))? == 0 && *scenario != "raw" {
+        return Err(complain(&"no return of a function was recorded"));
+    }
     ask(&["info"], file).map_err(|error| complain(&error))?;
     diagnosis(scenario, file).map_err(|error| complain(&error))?;
     // Modules bring functions; the last scenario finds those of all scenarios loaded.
@@ -114,6 +118,9 @@ fn one(guest: &Guest, recording: &Recording) -> Result<(), String> {
         "copy" => copies(file),
         "forward" => connections(file),
         "fragments" => fragments(file),
+        "ping" => resolution(file).map_err(|error| complain(&error))? + &life(file).to_string(),
+        "bridge" | "ovs" => each_way(file, ["icmp_rcv", "udpv6_rcv"]),
+        "ipvs" => each_way(file, ["ip_vs_nat_xmit", "ip_route_me_harder"]),
         _ => life(file).to_string(),
     };
     expect(guest, scenario, &way).map_err(|error| complain(&error))
@@ -172,6 +179,16 @@ fn diagnosis(scenario: &str, file: &Path) -> Result<(), String> {
     if found == expected { Ok(()) } else { Err(format!("diag found {found:?} instead of {expected:?}")) }
 }
 
+/// How a packet waits for the address of its neighbour to be resolved.
+fn resolution(file: &Path) -> Result<String, String> {
+    let lives = lives(file);
+    let waiting = lives.iter().find(|life| passes(life, "__neigh_event_send"));
+    let waiting = waiting.ok_or("no packet waited for an address to be resolved")?;
+    let steps = way::events(waiting).filter_map(|event| event["probe"].as_str());
+    let steps = steps.filter(|probe| way::RESOLVING.contains(probe)).collect::<BTreeSet<_>>();
+    Ok(steps.into_iter().fold(String::new(), |text, step| text + step + "\n") + "\n")
+}
+
 /// The way of a packet that is cut into two segments, and of a segment that is lost on its way. Of the others, it depends on
 /// the losses what TCP does with them.
 fn segments(file: &Path) -> String {
@@ -217,6 +234,18 @@ fn fragments(file: &Path) -> String {
     let cutters: BTreeSet<&str> = cuts.filter_map(|event| event["probe"].as_str()).collect();
     let cutters: Vec<&str> = cutters.into_iter().collect();
     format!("{}\n\n{}\n\n{}\n", sent[..taken].join("\n"), joined[received..].join("\n"), cutters.join("\n"))
+}
+
+/// The ways of two kinds of packets, told apart by a function that they pass: of all packets, the kernel and the moment decide
+/// which kind passes the most. What begins a connection is left out.
+fn each_way(file: &Path, kinds: [&str; 2]) -> String {
+    let lives: Vec<Value> =
+        lives(file).into_iter().filter(|life| is_usual(life) && !passes(life, "ip_vs_schedule")).collect();
+    let of = |kind| {
+        let kind = lives.iter().filter(|life| passes(life, kind));
+        typical(kind.map(|life| Way::of(life).until_tcp()))
+    };
+    kinds.map(|kind| of(kind).to_string()).join("\n")
 }
 
 /// Whether a life's packet is one for the lab's server.

@@ -11,6 +11,7 @@
 
 mod guest;
 mod judge;
+mod returns;
 mod way;
 
 use guest::{Kernel, Need};

@@ -8,9 +8,13 @@ use serde_json::Value;
 /// Functions that give the packet to whoever waits for it, on whichever processor: it may be gone when they return.
 const HANDING_OVER: [&str; 1] = ["__udp_enqueue_schedule_skb"];
 
+/// Functions by which a packet waits for its neighbour's address, or finds it no longer sure: that depends on the time since
+/// the neighbour was heard.
+pub const RESOLVING: [&str; 2] = ["__neigh_event_send", "neigh_resolve_output"];
+
 /// What a packet passed. When a function that sends it returns, the packet may have gone through the next host, or may even
 /// be gone, depending on where the softirq ran; so only those returns are steps that follow their call at once, and none of
-/// [`HANDING_OVER`].
+/// [`HANDING_OVER`]. Those that [resolve](RESOLVING) a neighbour's address are left out.
 #[derive(Clone, Debug, Default)]
 pub struct Way {
     /// Functions and tracepoints in their order, each with the device, or with what was decided, linked or returned.
@@ -23,6 +27,9 @@ impl Way {
         let (mut steps, mut called) = (Vec::new(), "");
         for event in events(life) {
             let probe = text(event, "probe");
+            if RESOLVING.contains(&probe) {
+                continue;
+            }
             match (is_return(event), called == probe && !HANDING_OVER.contains(&probe)) {
                 (true, false) => {}
                 (true, true) => steps.push(returned(event)),
@@ -47,12 +54,16 @@ impl Display for Way {
     }
 }
 
-/// Of those with the most different steps, the way that was taken most often.
+/// Of the ways with the most different steps, the one that was taken most often. How often is no matter between ways of other
+/// steps, such as those of a request and its answer.
 pub fn typical(ways: impl Iterator<Item = Way>) -> Way {
     let mut taken: BTreeMap<Vec<String>, u32> = BTreeMap::new();
     ways.for_each(|way| *taken.entry(way.steps).or_default() += 1);
-    let distinct = |steps: &[String]| steps.iter().collect::<BTreeSet<_>>().len();
-    let most = taken.into_iter().max_by_key(|(steps, times)| (distinct(steps), *times));
+    let rank = |(steps, times): &(Vec<String>, u32)| {
+        let different: BTreeSet<String> = steps.iter().cloned().collect();
+        (different.len(), different, *times)
+    };
+    let most = taken.into_iter().max_by_key(rank);
     most.map(|(steps, _)| Way { steps }).unwrap_or_default()
 }
 
