@@ -6,7 +6,7 @@ use std::{env, error::Error, fs};
 use libbpf_cargo::SkeletonBuilder;
 
 /// The BPF sources; a change in any of them makes a new skeleton.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 12] = [
     "bpf/ntrec.bpf.c",
     "bpf/event.h",
     "bpf/kernel.h",
@@ -15,6 +15,8 @@ const SOURCES: [&str; 10] = [
     "bpf/pcap.bpf.h",
     "bpf/filter.bpf.h",
     "bpf/record.bpf.h",
+    "bpf/follow.bpf.h",
+    "bpf/emit.bpf.h",
     "bpf/function.bpf.h",
     "bpf/netfilter.bpf.h",
 ];

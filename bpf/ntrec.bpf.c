@@ -2,8 +2,9 @@
 /*
  * Kernel event -> ring buffer. One short program a hook; what each probe means
  * is in the header files by concern: event.h (the wire), packet (headers),
- * filter and pcap (what starts to be followed), record (filling), function
- * (kernel functions, by whatever backend), netfilter (what they say of rules).
+ * filter and pcap (what starts to be followed), follow (to its end), record
+ * (the parts of an event), emit (whole events), function (kernel functions, by
+ * whatever backend), netfilter (what they say of rules).
  */
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
@@ -14,109 +15,10 @@
 #include "pcap.bpf.h"
 #include "filter.bpf.h"
 #include "record.bpf.h"
+#include "follow.bpf.h"
+#include "emit.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-static __always_inline bool silent(void)
-{
-	return stopped;
-}
-
-/*
- * A freed skb's address is soon another packet's, and most deliveries end
- * without a tracepoint. Where a packet can begin, an address that was already
- * followed is asked the filters again:
- * - a packet that this stack made (never received: skb_iif is 0) after the old
- *   one was received, or queued on the device where the old one began;
- * - a packet fresh from a driver (skb_iif is still 0) after the old one was
- *   received, or after one that was to be sent and had another buffer.
- */
-static __always_inline bool begins_anew(const struct track *t, const struct packet *p,
-					enum stage stage, enum access how)
-{
-	if (get32(&p->skb->skb_iif, how))
-		return false;
-	if (stage == STAGE_QUEUED)
-		return t->stage >= STAGE_DRIVER || t->queued_on == packet_ifindex(p, how);
-	return t->stage == STAGE_STACK || (t->stage < STAGE_DRIVER && t->head != p->head);
-}
-
-/* Whether a packet or socket is recorded at this probe for its own sake (--match). */
-static __always_inline bool may_start(__u32 probe)
-{
-	return setups[probe].flags & PROBE_STARTS;
-}
-
-static __always_inline bool start_tracking(struct packet *p, __u32 probe, enum stage stage,
-					   enum access how)
-{
-	struct track fresh = {.head = p->head, .stage = stage};
-
-	if (!may_start(probe) || !match_packet(p, how))
-		return false;
-	if (stage == STAGE_QUEUED)
-		fresh.queued_on = packet_ifindex(p, how);
-	track((__u64)p->skb, &fresh);
-	return true;
-}
-
-static __always_inline bool follow(struct packet *p, enum probe probe, enum stage stage,
-				   enum access how)
-{
-	__u64 key = (__u64)p->skb;
-	struct track *t = track_of(key);
-	bool may_begin = probe == NET_DEV_QUEUE || stage != STAGE_QUEUED;
-
-	if (t && !(may_begin && begins_anew(t, p, stage, how))) {
-		t->stage = stage;
-		t->head = p->head;
-		return true;
-	}
-	if (t)
-		bpf_map_delete_elem(&tracked, &key);
-	return start_tracking(p, probe, stage, how);
-}
-
-static __always_inline bool is_followed(__u64 skb)
-{
-	return !filter.asks || (skb && track_of(skb));
-}
-
-/*
- * Whether a followed address has become that of a packet that no probe has seen
- * yet: the old one was received, this one is a socket's that is to be sent.
- */
-static __always_inline bool is_another(const struct track *t, const struct packet *p,
-				       enum access how)
-{
-	return t->stage == STAGE_STACK && !get32(&p->skb->skb_iif, how) &&
-	       get_pointer(&p->skb->sk, how);
-}
-
-/* A packet that may be gone after this event: it is not worth following. */
-static __always_inline bool passes_once(struct packet *p, enum probe probe, enum access how)
-{
-	struct track *t;
-
-	if (!filter.asks)
-		return true;
-	t = track_of((__u64)p->skb);
-	return (t && !is_another(t, p, how)) || (may_start(probe) && match_packet(p, how));
-}
-
-/* Which packet this CPU is delivering: its socket's events belong to it. */
-static __always_inline void mark_received(__u64 skb)
-{
-	struct cpu_state *cpu;
-
-	if (!skb && !has_received)
-		return;
-	if (!has_received)
-		has_received = true;
-	cpu = this_cpu();
-	if (cpu)
-		cpu->received = skb;
-}
 
 /*
  * A delivery ends with its softirq: what a timer or a tasklet does later is not
@@ -151,46 +53,6 @@ int on_workqueue_execute_start(__u64 *ctx)
 {
 	mark_received(0);
 	return 0;
-}
-
-/* Cpu and number of an event, by which its return names it. */
-static __always_inline __u64 name_of(const struct record *r)
-{
-	return (__u64)r->cpu << 48 | (r->seq & 0xffffffffffffULL);
-}
-
-/* Records a packet; returns the event's name, or 0 if it was lost. */
-static __always_inline __u64 emit_packet(struct packet *p, __u32 probe, enum access how)
-{
-	struct short_record *brief;
-	struct long_record *e;
-	__u64 name;
-
-	read_header(p, WORDS, how);
-	if (wants_long_header(p)) {
-		e = begin(probe, sizeof(*e));
-		if (!e)
-			return 0;
-		fill_task(&e->r, p->ctx);
-		clear_skb(&e->r);
-		fill_skb(&e->r, p->skb, how);
-		fill_long_header(e->header, &e->r, p, how);
-		name = name_of(&e->r);
-		submit(&e->r);
-		return name;
-	}
-	brief = begin(probe, sizeof(*brief));
-	if (!brief)
-		return 0;
-	fill_task(&brief->r, p->ctx);
-	clear_skb(&brief->r);
-	fill_skb(&brief->r, p->skb, how);
-	__builtin_memcpy(brief->header, p->header, HEADER_SHORT);
-	brief->r.parts = PART_HEADER_SHORT;
-	brief->r.header_len = p->available < HEADER_SHORT ? p->available : HEADER_SHORT;
-	name = name_of(&brief->r);
-	submit(&brief->r);
-	return name;
 }
 
 /* A packet with its headers: the hooks of the transmit and receive paths. */
@@ -239,54 +101,6 @@ static __always_inline int on_bare_packet(__u64 *ctx, enum probe probe, enum rol
 		e->r.ret = (__s32)argument(ctx, probe, ret);
 	submit(&e->r);
 	return 0;
-}
-
-/* The rare hooks record all that there is: packet, socket, cause, stack. */
-static __always_inline struct full_record *begin_full(void *ctx, __u32 probe)
-{
-	struct full_record *e = begin(probe, sizeof(*e));
-
-	if (!e)
-		return NULL;
-	fill_task(&e->r, ctx);
-	clear_skb(&e->r);
-	__builtin_memset(&e->free, 0, sizeof(e->free));
-	__builtin_memset(&e->sock, 0, sizeof(e->sock));
-	e->r.parts = PART_FREE | PART_SOCK | PART_HEADER_LONG;
-	fill_stack(e, ctx, probe);
-	return e;
-}
-
-static __always_inline void fill_full_packet(struct full_record *e, struct packet *p,
-					     enum access how)
-{
-	fill_skb(&e->r, p->skb, how);
-	fill_long_header(e->header, &e->r, p, how);
-}
-
-static __always_inline void fill_full_sock(struct full_record *e, struct sock *sk, enum access how)
-{
-	e->r.sk = (__u64)sk;
-	e->r.netns = netns_of_sock(&sk->__sk_common, how);
-	fill_addresses(&e->sock, &sk->__sk_common, how);
-	fill_sock(&e->sock, sk, how);
-}
-
-/* Whether this CPU delivers a followed packet. */
-static __always_inline bool delivers(const void *ctx)
-{
-	struct cpu_state *cpu = this_cpu();
-
-	return cpu && cpu->received && context(ctx) == CTX_SOFTIRQ;
-}
-
-static __always_inline bool passes_sock(const void *ctx, __u32 probe, struct sock *sk,
-					enum access how)
-{
-	if (!filter.asks || (has_received && delivers(ctx)))
-		return true;
-	return may_start(probe) &&
-	       match_socket(ctx, &sk->__sk_common, get16(&sk->sk_protocol, how), how);
 }
 
 /* An event of a socket alone. */
