@@ -66,9 +66,9 @@ fn following(guest: &Guest) -> Result<(), String> {
     if all[1] == 0 || freed[0] != all[0] || freed[1] != 0 {
         return Err(format!("--free ip_rcv: {probes:?} have {freed:?} events, without it {all:?}"));
     }
-    let probes = ["packet_rcv", "net_dev_queue"];
+    let probes = ["tpacket_rcv", "net_dev_queue"];
     let (all, originals) = (counts(with_clones, probes)?, counts(without, probes)?);
-    // What a packet socket is given of a received packet is the packet itself, of a sent one a clone.
+    // What tcpdump is given of a received packet is the packet itself, of a sent one a clone.
     if originals[0] == 0 || originals[0] >= all[0] || originals[1] != all[1] {
         return Err(format!("--no-clone: {probes:?} have {originals:?} events, without it {all:?}"));
     }
@@ -118,6 +118,7 @@ fn one(guest: &Guest, recording: &Recording) -> Result<(), String> {
         "copy" => copies(file),
         "forward" => connections(file),
         "fragments" => fragments(file),
+        "iptables" => verdicts(file),
         "ping" => resolution(file).map_err(|error| complain(&error))? + &life(file).to_string(),
         "bridge" | "ovs" => each_way(file, ["icmp_rcv", "udpv6_rcv"]),
         "ipvs" => each_way(file, ["ip_vs_nat_xmit", "ip_route_me_harder"]),
@@ -146,7 +147,7 @@ fn causes(scenario: &str) -> BTreeSet<&'static str> {
         "demo" => &["socket-receive-buffer-full", "netfilter-drop", "tcp-port-closed", "udp-port-closed"],
         // A netem that loses packets is a qdisc that drops them; what TCP does about it is a consequence.
         "gso-loss" => &["qdisc-full"],
-        "nft-chain" => &["netfilter-drop"],
+        "nft-chain" | "iptables" => &["netfilter-drop"],
         _ => &[],
     };
     found.iter().copied().collect()

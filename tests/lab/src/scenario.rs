@@ -302,8 +302,15 @@ pub static SCENARIOS: &[Scenario] = &[
         ..GUEST
     },
     Scenario {
+        name: "iptables",
+        about: "datagrams that a rule of iptables drops",
+        topology: Topology { middle: Middle::Router, layers: &[Layer::Iptables] },
+        steps: &[Step::Fault(iptables)],
+        ..GUEST
+    },
+    Scenario {
         name: "clone",
-        about: "ping while a packet socket listens on the client",
+        about: "ping while tcpdump listens on the client",
         steps: &[Step::Flow(Way::V4, watched)],
         ..GUEST
     },
@@ -437,6 +444,12 @@ fn nft_drop(net: &Net) -> Result<String> {
 fn nft_chain(net: &Net) -> Result<String> {
     let cause = format!("nftables rule in a chain of the router, UDP port {}", traffic::DROP_PORT);
     told_drops(&cause, traffic::udp_dropped_in_chain(net, 10)?)
+}
+
+/// Has the router drop datagrams by iptables.
+fn iptables(net: &Net) -> Result<String> {
+    let cause = format!("iptables rule on the router, UDP port {}", traffic::DROP_PORT);
+    told_drops(&cause, traffic::udp_dropped_by_iptables(net, 10)?)
 }
 
 /// Fills a socket buffer.

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::host::Host;
 use crate::net::{Net, await_link, batch};
-use crate::traffic::{BULK_PORT, SHORT_PORT};
+use crate::traffic::{BULK_PORT, DROP_PORT, SHORT_PORT};
 
 /// How client and server are joined.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +45,8 @@ pub enum Layer {
     Narrow,
     /// The router sends the server a copy of each echo request (nftables dup).
     Duplicate,
+    /// The router drops datagrams to UDP port [`DROP_PORT`](crate::traffic::DROP_PORT) by a rule of the older iptables.
+    Iptables,
     /// The client's device cannot cut segments, so that its stack does.
     Cut,
     /// The server's device merges received segments (GRO), which a veth device can since 5.13 if its peer cuts none.
@@ -124,6 +126,11 @@ impl Layer {
                 let rule = format!("icmp type echo-request dup to {far} device \"right\"");
                 let chain = format!("chain forward {{\ntype filter hook forward priority 0\n{rule}\n}}");
                 router.feed("nft", &["-f", "-"], &format!("table ip labdup {{ {chain}\n}}\n")).map(drop)
+            }
+            Self::Iptables => {
+                let port = DROP_PORT.to_string();
+                let rule = ["-A", "FORWARD", "-p", "udp", "--dport", &port, "-j", "DROP"];
+                router.sh("iptables-legacy", &rule).map(drop)
             }
             Self::Cut => client.sh("ethtool", &["-K", "eth0", "tso", "off"]).map(drop),
             Self::Merge => {

@@ -5,22 +5,23 @@
 
 mod faults;
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, Protocol, RawProtocol, RecvFlags, SocketType, recv, socket};
 
 use crate::host::{Host, together};
+use crate::process::Process;
 
 pub use faults::{
     Backlog, Buffer, DROP_PORT, Dropped, Refused, forwarded_udp_dropped, full_socket_buffer, mtu_too_big,
     neighbour_failed, nft_clear, nft_drop, no_route, rp_filter, tcp_connect_refused, tcp_syn_backlog_full,
-    ttl_expired, udp_closed_port, udp_dropped_in_chain,
+    ttl_expired, udp_closed_port, udp_dropped_by_iptables, udp_dropped_in_chain,
 };
 
 /// How long any one socket operation may take. Over a link that loses packets, a connection's first one may be lost three
@@ -42,10 +43,6 @@ pub const SHORT_PORT: u16 = 8081;
 /// How many bytes a bulk transfer hands to the kernel at once.
 const CHUNK: usize = 64 * 1024;
 
-/// What has a packet socket get packets of every protocol, in network byte order.
-const ETH_P_ALL: Protocol =
-    Protocol::from_raw(RawProtocol::new(0x0003_u16.to_be() as u32).expect("it is not zero"));
-
 /// Requests and their answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answered {
@@ -64,16 +61,22 @@ pub fn ping(from: &Host, addr: IpAddr, count: u32) -> Result<Answered> {
     parse_ping(&text).with_context(|| format!("`ping {addr}` printed no summary but: {}", text.trim()))
 }
 
-/// Like [`ping`], while a packet socket listens on all of the sender's devices, as `tcpdump` does; returns also
-/// how many packets it got.
+/// Like [`ping`], while `tcpdump` listens on the sender's device; returns also how many packets it printed.
 pub fn ping_watched(from: &Host, addr: IpAddr, count: u32) -> Result<(Answered, u32)> {
-    let watcher = from.run(|| Ok(socket(AddressFamily::PACKET, SocketType::RAW, Some(ETH_P_ALL))?))?;
+    let packets = (2 * count).to_string();
+    let mut command = Command::new("tcpdump");
+    // As root: it would not find its user where there is no login.
+    command.args(["-Z", "root", "-n", "-i", "eth0", "--immediate-mode", "-c", &packets, "icmp or icmp6"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut watcher = from.run(|| Process::start(&mut command))?;
+    let said = watcher.child.stderr.take().context("tcpdump has no standard error")?;
+    let mut said = BufReader::new(said).lines();
+    let listens = |line: &std::io::Result<String>| line.as_ref().is_ok_and(|l| l.contains("listening on"));
+    said.any(|line| listens(&line)).then_some(()).context("tcpdump did not begin to listen")?;
     let answered = ping(from, addr, count)?;
-    let mut seen = 0;
-    while recv(&watcher, &mut [0; 64], RecvFlags::DONTWAIT).is_ok() {
-        seen += 1;
-    }
-    Ok((answered, seen))
+    watcher.wait_for(TIMEOUT)?.with_context(|| format!("tcpdump did not see {packets} packets"))?;
+    let printed = watcher.child.stdout.take().context("tcpdump has no standard output")?;
+    Ok((answered, BufReader::new(printed).lines().count() as u32))
 }
 
 /// Makes one TCP connection; returns whom the server takes for its client.
@@ -107,7 +110,7 @@ pub fn tcp_bulk(from: &Host, to: &Host, at: SocketAddr, bytes: u64) -> Result<u6
     let send = || {
         let mut stream = connect(at)?;
         let data = std::io::repeat(b'.').take(bytes);
-        std::io::copy(&mut std::io::BufReader::with_capacity(CHUNK, data), &mut stream)
+        std::io::copy(&mut BufReader::with_capacity(CHUNK, data), &mut stream)
             .with_context(|| format!("send {bytes} bytes to {at}"))
     };
     let (received, _sent) = together((to, serve), (from, send))?;

@@ -173,14 +173,30 @@ pub fn udp_dropped_in_chain(net: &Net, count: u32) -> Result<Dropped> {
     dropped_by_nft(net, count)
 }
 
+/// The same, by the rule of [`Layer::Iptables`](crate::topology::Layer::Iptables).
+pub fn udp_dropped_by_iptables(net: &Net, count: u32) -> Result<Dropped> {
+    let sent = send_to_router(net, count)?;
+    // Packets and bytes stand first.
+    let text = net.router.sh("iptables-legacy", &["-nvxL", "FORWARD", "1"])?;
+    let dropped = text.split_whitespace().next().and_then(|packets| packets.parse().ok());
+    let dropped = dropped.with_context(|| format!("iptables shows no counter in: {text}"))?;
+    Ok(Dropped { sent, dropped })
+}
+
 /// Sends what the router's nftables drops, and removes the rules.
 fn dropped_by_nft(net: &Net, count: u32) -> Result<Dropped> {
-    let arrived = net.router.counters()?;
-    let sent = u64::from(udp_send(&net.client, net.server.at(DROP_PORT), count, SIZE)?);
-    net.router.growth(&arrived, "IpInReceives", sent)?;
+    let sent = send_to_router(net, count)?;
     let dropped = nft_dropped(&net.router)?;
     nft_clear(&net.router)?;
     Ok(Dropped { sent, dropped })
+}
+
+/// Sends the server datagrams for port [`DROP_PORT`], and waits until they are at the router.
+fn send_to_router(net: &Net, count: u32) -> Result<u64> {
+    let arrived = net.router.counters()?;
+    let sent = u64::from(udp_send(&net.client, net.server.at(DROP_PORT), count, SIZE)?);
+    net.router.growth(&arrived, "IpInReceives", sent)?;
+    Ok(sent)
 }
 
 /// Sends `count` datagrams to 10.99.0.1, to which the router has no route.
