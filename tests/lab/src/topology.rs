@@ -45,7 +45,7 @@ pub enum Layer {
     Narrow,
     /// The router sends the server a copy of each echo request (nftables dup).
     Duplicate,
-    /// The router drops datagrams to UDP port [`DROP_PORT`](crate::traffic::DROP_PORT) by a rule of the older iptables.
+    /// The router drops datagrams to UDP port [`DROP_PORT`] by a rule of the older iptables.
     Iptables,
     /// The client's device cannot cut segments, so that its stack does.
     Cut,

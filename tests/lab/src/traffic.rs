@@ -101,7 +101,7 @@ pub fn tcp_bulk(from: &Host, to: &Host, at: SocketAddr, bytes: u64) -> Result<u6
         let mut buffer = vec![0; CHUNK];
         let mut total = 0;
         loop {
-            match stream.read(&mut buffer).context("receive a bulk transfer")? {
+            match unbroken(|| stream.read(&mut buffer)).context("receive a bulk transfer")? {
                 0 => return Ok(total),
                 read => total += u64::try_from(read)?,
             }
@@ -178,7 +178,7 @@ fn serve_udp(socket: &UdpSocket, (request, answer): (usize, usize), done: &Atomi
     let mut buffer = vec![0; request];
     let reply = vec![b'a'; answer];
     loop {
-        match socket.recv_from(&mut buffer) {
+        match unbroken(|| socket.recv_from(&mut buffer)) {
             Ok((_, peer)) => drop(socket.send_to(&reply, peer).context("send a UDP answer")?),
             Err(error) if is_timeout(&error) && done.load(Ordering::Acquire) => return Ok(()),
             Err(error) if is_timeout(&error) => {}
@@ -196,7 +196,7 @@ fn ask_udp(at: SocketAddr, count: u32, (request, answer): (usize, usize)) -> Res
     while done.sent < count && done.sent - done.answered < MISSES {
         socket.send(&query).with_context(|| format!("send a UDP request to {at}"))?;
         done.sent += 1;
-        match socket.recv(&mut buffer) {
+        match unbroken(|| socket.recv(&mut buffer)) {
             Ok(_) => done.answered += 1,
             Err(error) if is_timeout(&error) => {}
             Err(error) => return Err(error).with_context(|| format!("receive a UDP answer from {at}")),
@@ -222,6 +222,16 @@ fn send_all(socket: &UdpSocket, at: SocketAddr, count: u32, size: usize) -> Resu
 /// Whether a socket operation ran into its timeout.
 pub(crate) fn is_timeout(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// Makes a call again as long as a signal breaks it off: where a socket has a timeout, Linux does not (signal(7)).
+pub(crate) fn unbroken<T>(mut call: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            ended => return ended,
+        }
+    }
 }
 
 /// Any address and port of the same family.
@@ -306,6 +316,13 @@ mod tests {
         let errors = "4 packets transmitted, 0 received, +4 errors, 100% packet loss, time 8ms\n";
         assert_eq!(parse_ping(errors), Some(Answered { sent: 4, answered: 0 }));
         assert_eq!(parse_ping("ping: unknown host"), None);
+    }
+
+    #[test]
+    fn a_call_that_a_signal_breaks_off_is_made_again() {
+        let mut answers = [Err(ErrorKind::Interrupted), Err(ErrorKind::Interrupted), Ok(7)].into_iter();
+        assert_eq!(unbroken(|| answers.next().unwrap().map_err(Into::into)).unwrap(), 7);
+        assert_eq!(answers.next(), None);
     }
 }
 

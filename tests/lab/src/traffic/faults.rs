@@ -11,7 +11,7 @@ use rustix::net::sockopt::{
 };
 use rustix::net::{AddressFamily, SocketType, bind, listen, socket};
 
-use super::{TIMEOUT, accept, any, is_timeout, send_all, server, udp_client, udp_send};
+use super::{TIMEOUT, accept, any, is_timeout, send_all, server, udp_client, udp_send, unbroken};
 use crate::host::Host;
 use crate::net::Net;
 
@@ -91,7 +91,7 @@ pub fn udp_closed_port(from: &Host, at: SocketAddr, count: u32) -> Result<Refuse
         while done.tried < count && done.tried == done.refused {
             socket.send(&[b'u'; SIZE]).with_context(|| format!("send UDP to {at}"))?;
             done.tried += 1;
-            match socket.recv(&mut [0; SIZE]) {
+            match unbroken(|| socket.recv(&mut [0; SIZE])) {
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => done.refused += 1,
                 Err(error) if !is_timeout(&error) => return Err(error).context("await a refusal"),
                 _ => {}
@@ -124,7 +124,7 @@ pub fn full_socket_buffer(from: &Host, to: &Host, at: SocketAddr, count: u32, si
 fn drain(socket: &UdpSocket) -> Result<u64> {
     let mut count = 0;
     loop {
-        match socket.recv(&mut [0; SIZE]) {
+        match unbroken(|| socket.recv(&mut [0; SIZE])) {
             Ok(_) => count += 1,
             Err(error) if is_timeout(&error) => return Ok(count),
             Err(error) => return Err(error).context("read what fitted into the buffer"),
