@@ -6,6 +6,7 @@
 pub mod finding;
 mod group;
 mod observe;
+mod old;
 
 pub use finding::{Example, Finding, Share, Where};
 pub use observe::Observer;

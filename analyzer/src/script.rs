@@ -74,6 +74,7 @@ fn set(event: &mut Event, key: &str, value: &str) {
         "id" => event.ip_id = number(),
         "sk" => event.sk = number().into(),
         "seq" => event.tcp_seq = number(),
+        "ack" => event.tcp_ack = number(),
         "ret" => event.ret = value.parse().unwrap(),
         "flags" => event.tcp_flags = Sym::new(value),
         "tunnel" => event.tunnel = Sym::new(value),

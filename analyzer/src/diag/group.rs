@@ -295,13 +295,18 @@ impl<'a> Groups<'a> {
         self.groups.entry(place).or_insert_with(|| Group::new(Rc::clone(&seen.meaning))).add(seen);
     }
 
-    /// Takes away what healthy traffic has, too. What TCP sent again arrives twice: `resent` says how often for a flow.
-    pub fn drop_healthy(&mut self, resent: impl Fn(&Flow) -> u64) {
+    /// Takes away what healthy traffic has, too. What TCP sent again arrives twice: `resent` says how often for a flow
+    /// where it is sent, `old` where it arrives.
+    pub fn drop_healthy(&mut self, resent: impl Fn(&Flow) -> u64, old: impl Fn(&Flow) -> u64) {
         let knowledge = self.knowledge;
         self.groups.retain(|(cause, _), group| {
             let least = knowledge.grouping(cause.text()).least;
-            let twice: u64 = if least > 1 { group.origins.counts.keys().map(&resent).sum() } else { 0 };
-            group.packets().saturating_sub(twice) >= least
+            if least <= 1 {
+                return true;
+            }
+            let sent: u64 = group.origins.counts.keys().map(&resent).sum();
+            let arrived: u64 = group.flows().map(&old).sum();
+            group.packets().saturating_sub(sent.max(arrived)) >= least
         });
     }
 

@@ -6,6 +6,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::finding::{Example, Finding, Where};
 use super::group::{Evidence, Groups, Observation};
+use super::old::OldSegments;
 use crate::address::Addr;
 use crate::event::{Event, Flow, Hook};
 use crate::knowledge::{Knowledge, Meaning, Severity, Signal};
@@ -59,6 +60,8 @@ pub struct Observer<'a> {
     pending: FxHashMap<(&'static str, Flow, Sym), Pending>,
     /// Segments that this host sent, by flow.
     segments: FxHashMap<Flow, u64>,
+    /// Dropped segments that were duplicates.
+    old: OldSegments,
     /// Flows, the same both ways, whose reset this host sent itself: what the reset means is known.
     reset_here: FxHashSet<Flow>,
     /// Connections that are being established.
@@ -76,6 +79,7 @@ impl<'a> Observer<'a> {
             drops: FxHashMap::default(),
             pending: FxHashMap::default(),
             segments: FxHashMap::default(),
+            old: OldSegments::default(),
             reset_here: FxHashSet::default(),
             connecting: FxHashMap::default(),
             full_listeners: FxHashSet::default(),
@@ -120,6 +124,7 @@ impl<'a> Observer<'a> {
 
     /// An event came. `lives` has taken it already.
     pub fn event(&mut self, event: &Event, lives: &Lives<'_>) {
+        self.old.event(event);
         if event.max_backlog > 0 {
             self.listener(event);
         }
@@ -288,7 +293,7 @@ impl<'a> Observer<'a> {
         self.join_neighbours();
         let pending = &self.pending;
         let resent = |flow: &Flow| pending.get(&("retransmission", *flow, Sym::NONE)).map_or(0, |p| p.count);
-        self.groups.drop_healthy(resent);
+        self.groups.drop_healthy(resent, |flow| self.old.of(flow));
         self.explain_pending();
         self.groups.findings(|first, last| losses.overlap(first, last))
     }

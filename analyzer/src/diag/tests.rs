@@ -164,6 +164,32 @@ fn what_a_translated_flow_sent_again_arrives_twice() {
 }
 
 #[test]
+fn a_receiver_tells_old_segments_by_what_it_acknowledges_next() {
+    let drop_and_answer = |i: u32, reason: &str, seq: u32, ack: u32| {
+        format!(
+            "{i} 7 netif_receive_skb eth0 flow=10.0.0.1:5>10.0.0.2:81 l4=tcp seq={seq} flags=A id={i}
+             {i} 7 kfree_skb {reason} at=tcp_validate_incoming+0x1 flow=10.0.0.1:5>10.0.0.2:81 l4=tcp
+             {i} 8 net_dev_queue eth0 flow=10.0.0.2:81>10.0.0.1:5 l4=tcp seq=1 ack={ack} flags=A
+             {i} 9 net_dev_queue eth0 flow=10.0.0.2:81>10.0.0.1:5 l4=tcp seq=1 ack={} flags=A\n",
+            seq.wrapping_add(9_000)
+        )
+    };
+    let many = |reason, seq: u32, ack| {
+        short(&findings(&(0..40).map(|i| drop_and_answer(i, reason, seq, ack)).collect::<String>()))
+    };
+    // The sequence number may have begun anew at 0 in between.
+    for (seq, ack) in [(1000, 2000), (u32::MAX - 5, 3)] {
+        assert_eq!(many("TCP_INVALID_SEQUENCE", seq, ack), [] as [&str; 0], "{seq} {ack}");
+        assert_eq!(many("TCP_RFC7323_PAWS", seq, ack), [] as [&str; 0], "{seq} {ack}");
+        assert_eq!(many("TCP_OVERWINDOW", seq, ack), ["tcp-out-of-window 10.0.0.2:81 40 1"], "{seq} {ack}");
+    }
+    for (seq, ack) in [(2000, 1000), (3, u32::MAX - 5)] {
+        let found = many("TCP_INVALID_SEQUENCE", seq, ack);
+        assert_eq!(found, ["tcp-out-of-window 10.0.0.2:81 40 1"], "{seq} {ack}");
+    }
+}
+
+#[test]
 fn connections_without_an_answer_are_a_finding() {
     let found = findings(
         "0 - inet_sock_set_state sk=1 old=CLOSE new=SYN_SENT l4=tcp local=10.0.0.1:0 remote=10.0.0.2:81
