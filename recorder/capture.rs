@@ -1,6 +1,6 @@
 //! One recording, from the first probe to the summary.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{IsTerminal, Write, stderr};
 use std::mem::MaybeUninit;
 use std::rc::Rc;
@@ -38,6 +38,7 @@ pub fn run(args: &Capture) -> Result<()> {
     if std::env::var_os("NTREC_DEBUG").is_none() {
         libbpf_rs::set_print(None);
     }
+    let modules = host::modules();
     let btf = Rc::new(args.subject.btf.as_deref().map_or_else(Btf::kernel, Btf::file)?);
     nftables::sweep(args);
     let mut plan = Plan::make(args, &btf)?;
@@ -57,7 +58,7 @@ pub fn run(args: &Capture) -> Result<()> {
     let writer = Writer::create(&args.output, metadata.clone(), options, args.force)?;
     let table = Table::new(enums, &metadata.interfaces, &plan.probes);
     privileges::give_up(tables.as_ref().is_some_and(Tables::are_left));
-    let recording = Recording::new(args, metadata, table, plan.without_functions.take());
+    let recording = Recording::new(args, metadata, table, modules, plan.without_functions.take());
     recording.run(&mut session, Sink::start(writer), &signals)
 }
 
@@ -156,6 +157,8 @@ struct Recording<'a> {
     left_out: u64,
     /// Notes that wait for the events before them.
     notes: VecDeque<Note>,
+    /// The kernel's modules whose functions could be probed.
+    modules: BTreeSet<String>,
     /// Why no functions are recorded, where they would be by default.
     without_functions: Option<String>,
 }
@@ -180,7 +183,13 @@ impl Note {
 
 impl<'a> Recording<'a> {
     /// A recording that begins now.
-    fn new(args: &'a Capture, metadata: Metadata, table: Table, without_functions: Option<String>) -> Self {
+    fn new(
+        args: &'a Capture,
+        metadata: Metadata,
+        table: Table,
+        modules: BTreeSet<String>,
+        without_functions: Option<String>,
+    ) -> Self {
         let now = Instant::now();
         Self {
             args,
@@ -193,6 +202,7 @@ impl<'a> Recording<'a> {
             events: 0,
             left_out: 0,
             notes: VecDeque::new(),
+            modules,
             without_functions,
         }
     }
@@ -211,6 +221,7 @@ impl<'a> Recording<'a> {
         self.note(session)?;
         self.add_notes(u64::MAX);
         self.hand_over(&sink);
+        self.metadata.late_modules = host::modules().difference(&self.modules).cloned().collect();
         self.metadata.stopped = Some(Stopped { at, why: why.clone() });
         self.metadata.totals.counts = self.totals(session)?;
         self.left_out = session.left_out()?;
@@ -419,6 +430,12 @@ impl<'a> Recording<'a> {
             eprintln!(
                 "ntrec: {lost} events lost ({:.1} %): the buffer was full; a larger --buffer-size or a filter helps",
                 share(lost)
+            );
+        }
+        if !self.metadata.late_modules.is_empty() {
+            eprintln!(
+                "ntrec: loaded while recording: {}; to have their functions, too, record again",
+                self.metadata.late_modules.join(", ")
             );
         }
         eprintln!("ntrec: next, here or anywhere: ntana diag {}", self.args.output.display());

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::args;
 use crate::backends::{Backend, Offers};
 use crate::capture::size;
+use crate::host;
 use crate::node::Node;
 use crate::output;
 use crate::plan::{Probe, Target};
@@ -255,10 +256,9 @@ fn btf(node: &Node) -> Found {
 
 /// The types of modules.
 fn module_btf(_: &Node) -> Found {
-    let modules = fs::read_to_string("/proc/modules").unwrap_or_default();
-    let modules: Vec<&str> = modules.lines().filter_map(|line| line.split(' ').next()).collect();
+    let modules = host::modules();
     let has = |name: &str| Path::new("/sys/kernel/btf").join(name).exists();
-    let without: Vec<&str> = modules.iter().filter(|name| !has(name)).copied().collect();
+    let without: Vec<&str> = modules.iter().map(String::as_str).filter(|name| !has(name)).collect();
     if without.is_empty() {
         return yes(format!("{} modules are loaded, all have it", modules.len()));
     }

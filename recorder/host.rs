@@ -1,6 +1,6 @@
 //! The host: who it is, and its network namespaces with their interfaces.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,12 @@ pub fn describe() -> Host {
         netns: inode(Path::new("/proc/self/ns/net")).unwrap_or_default(),
         netns_names: named_namespaces().into_iter().collect(),
     }
+}
+
+/// The modules that the kernel has loaded.
+pub fn modules() -> BTreeSet<String> {
+    let lines = fs::read_to_string("/proc/modules").unwrap_or_default();
+    lines.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 
 /// The text of a small file, or nothing.

@@ -82,6 +82,7 @@ impl Source {
             notes: self.capture.notes().to_vec(),
             lost: self.losses.lost,
             not_attached: not_attached(&self.capture),
+            late_modules: metadata.late_modules.clone(),
         }
     }
 }
@@ -152,6 +153,9 @@ pub struct Head {
     pub lost: u64,
     /// Probes that are not attached.
     pub not_attached: Vec<NotAttached>,
+    /// Modules that were loaded while recording.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub late_modules: Vec<String>,
 }
 
 impl Head {
@@ -186,17 +190,26 @@ impl Head {
         if !self.not_attached.is_empty() {
             lines.push(self.missing_probes());
         }
+        if !self.late_modules.is_empty() {
+            let modules = named(self.late_modules.iter().map(String::as_str).collect());
+            lines.push(format!("loaded while recording, so that their functions were not seen: {modules}"));
+        }
         lines
     }
 
     /// A sentence on the probes that are not attached.
     fn missing_probes(&self) -> String {
-        let mut names: Vec<&str> = self.not_attached.iter().map(|p| p.probe.as_str()).collect();
-        let more = names.len().saturating_sub(MAX_NAMED);
-        names.truncate(MAX_NAMED);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        format!("not attached on this kernel: {}{more} (`ntana info` says why)", names.join(", "))
+        let names = named(self.not_attached.iter().map(|p| p.probe.as_str()).collect());
+        format!("not attached on this kernel: {names} (`ntana info` says why)")
     }
+}
+
+/// The first few names, and how many more there are.
+fn named(mut names: Vec<&str>) -> String {
+    let more = names.len().saturating_sub(MAX_NAMED);
+    names.truncate(MAX_NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    names.join(", ") + &more
 }
 
 /// A text, or a dash for none.

@@ -30,6 +30,9 @@ pub struct Metadata {
     pub enums: BTreeMap<String, BTreeMap<u32, String>>,
     /// Interfaces by namespace, in the order they were first seen.
     pub interfaces: Vec<Interface>,
+    /// Modules of the kernel that were loaded while recording: what packets did in their functions is not in the file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub late_modules: Vec<String>,
     /// The first and the last sample of the clocks; one each second stands in the table.
     pub clocks: Vec<ClockSample>,
     /// When recording began, ns of CLOCK_MONOTONIC.

@@ -43,6 +43,8 @@ pub struct Guest {
     pub console: String,
     /// Tables of nftables while a recorder has rules traced and after it ended, by signal.
     pub tables: String,
+    /// A capture beside which the module `dummy` was loaded.
+    pub late: PathBuf,
     /// What it recorded.
     pub recordings: Vec<Recording>,
     /// What it recorded of [`FOLLOWED`].
@@ -123,6 +125,7 @@ impl Kernel {
             moved: self.moved(),
             console: text("console".to_owned()),
             tables: text("tables".to_owned()),
+            late: folder.join("late.ntc"),
             recordings: names.map(recording).collect(),
             followed: FOLLOWED.map(recording),
         }

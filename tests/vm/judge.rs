@@ -28,7 +28,17 @@ pub fn all(guest: &Guest) -> Vec<String> {
     complaints.extend(broken.map(|line| format!("console: {line}")));
     complaints.extend(expect(guest, "tables", &guest.tables).err());
     complaints.extend(following(guest).err());
+    complaints.extend(names_late_modules(guest).err());
     complaints
+}
+
+/// A module that was loaded while recording is named.
+fn names_late_modules(guest: &Guest) -> Result<(), String> {
+    let capture = Capture::open(&guest.late).map_err(|error| format!("late: {error}"))?;
+    match capture.metadata().late_modules.as_slice() {
+        [module] if module == "dummy" => Ok(()),
+        other => Err(format!("late: the module dummy was loaded, the capture says {other:?}")),
+    }
 }
 
 /// Opens a recording that ended well.
