@@ -65,6 +65,17 @@ static __always_inline __u8 get8(const volatile void *field, enum access how)
 	return value;
 }
 
+/* A name as tasks and devices have it; what is typed needs no helper. */
+static __always_inline void read_name(char *to, const char *from, enum access how)
+{
+	if (how == UNTYPED) {
+		bpf_probe_read_kernel(to, NAME_LEN, from);
+		return;
+	}
+	((__u64 *)to)[0] = get64(from, how);
+	((__u64 *)to)[1] = get64(from + 8, how);
+}
+
 /*
  * Memory of no type, such as headers. Since 6.2 a typed program may say of which
  * type it is, and then loads are enough (bpf_rdonly_cast). User space makes this
@@ -97,6 +108,18 @@ static __always_inline bool read_words(__u64 *to, const void *from, __u32 n, enu
 	for (__u32 i = 0; i < n; i++)
 		to[i] = words[i];
 	return true;
+}
+
+/* Two numbers of 16 bits, one behind the other. */
+static __always_inline void read_pair(__u16 *to, const void *from, enum access how)
+{
+	__u32 both = 0;
+
+	if (is_plain(how))
+		both = *(const __u32 *)plain(from);
+	else
+		bpf_probe_read_kernel(&both, sizeof(both), from);
+	__builtin_memcpy(to, &both, sizeof(both));
 }
 
 /* 4, 2 or 1 bytes in network order; returns whether it could. */
@@ -148,12 +171,16 @@ static __always_inline __u32 vlan_tag(const struct sk_buff *skb, enum access how
 
 static __always_inline bool is_ksoftirqd(const struct task_struct *task, enum access how)
 {
-	char comm[8] = "";
+	union {
+		__u32 word;
+		char letters[4];
+	} comm;
 
 	if (!(get32(&task->flags, how) & PF_KTHREAD))
 		return false;
-	bpf_probe_read_kernel(comm, sizeof(comm), task->comm);
-	return comm[0] == 'k' && comm[1] == 's' && comm[2] == 'o' && comm[3] == 'f';
+	comm.word = get32(task->comm, how);
+	return comm.letters[0] == 'k' && comm.letters[1] == 's' && comm.letters[2] == 'o' &&
+	       comm.letters[3] == 'f';
 }
 
 /* Until 5.15 the registers' place at the end of the task's stack has to be calculated. */

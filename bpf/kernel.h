@@ -87,6 +87,8 @@ struct pt_regs {
 struct task_struct {
 	void *stack;
 	unsigned int flags;
+	int pid;
+	int tgid;
 	char comm[16];
 };
 

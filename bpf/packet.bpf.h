@@ -54,6 +54,20 @@ static __always_inline __u32 netns_of_sock(const struct sock_common *c, enum acc
 	return get32(&net->ns.inum, how);
 }
 
+/*
+ * A packet's device. In the queue of a UDP socket a number stands in its place
+ * (struct udp_dev_scratch), whose upper byte is a bool: kernel addresses are
+ * negative. Reading where it seems to lead costs a fault each time. The
+ * compiler would calculate with the pointer, which the verifier refuses.
+ */
+static __always_inline struct net_device *device_of(const struct sk_buff *skb, enum access how)
+{
+	struct net_device *dev = get_pointer(&skb->dev, how);
+
+	asm volatile("if %0 s< 0 goto +1\n\t%0 = 0" : "+r"(dev));
+	return dev;
+}
+
 /* Finds the packet. Most are of no interest: what only some need is read later. */
 static __always_inline void read_packet(struct packet *p, const void *ctx, struct sk_buff *skb,
 					bool receiving, enum access how)
@@ -62,7 +76,7 @@ static __always_inline void read_packet(struct packet *p, const void *ctx, struc
 
 	p->ctx = ctx;
 	p->skb = skb;
-	p->dev = get_pointer(&skb->dev, how);
+	p->dev = device_of(skb, how);
 	p->head = (__u64)head;
 	p->len = get32(&skb->len, how);
 	p->protocol = __builtin_bswap16(get16(&skb->protocol, how));

@@ -229,11 +229,21 @@ static __always_inline void *begin(__u32 probe, __u64 size)
 
 static __always_inline void fill_task(struct record *r, const void *ctx)
 {
-	__u64 id = bpf_get_current_pid_tgid();
+	struct task_struct *task;
+	__u64 id;
 
+	r->cpu = bpf_get_smp_processor_id();
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
+		task = bpf_get_current_task_btf();
+		r->pid = task->tgid;
+		r->tid = task->pid;
+		r->ctx = context_of(ctx, task, TYPED);
+		read_name(r->comm, task->comm, TYPED);
+		return;
+	}
+	id = bpf_get_current_pid_tgid();
 	r->pid = id >> 32;
 	r->tid = id;
-	r->cpu = bpf_get_smp_processor_id();
 	r->ctx = context(ctx);
 	bpf_get_current_comm(r->comm, sizeof(r->comm));
 }
@@ -248,22 +258,31 @@ static __always_inline void clear_skb(struct record *r)
 	r->form = r->parts = r->header_len = r->frames = r->has_ret = 0;
 }
 
+/*
+ * In TCP's trees of segments another segment stands where the device was
+ * (rbnode): it is in no network namespace, whose numbers begin here
+ * (include/linux/proc_ns.h, PROC_DYNAMIC_FIRST and those before it).
+ */
+#define FIRST_NAMESPACE 0xefff0000
+
 static __always_inline void fill_device(struct record *r, const struct net_device *dev,
 					enum access how)
 {
-	if (!dev)
+	__u32 netns = dev ? netns_of(dev, how) : 0;
+
+	if (netns < FIRST_NAMESPACE)
 		return;
+	r->netns = netns;
 	r->ifindex = get32(&dev->ifindex, how);
-	r->netns = netns_of(dev, how);
-	bpf_probe_read_kernel(r->dev, sizeof(r->dev), dev->name);
+	read_name(r->dev, dev->name, how);
 }
 
 static __always_inline void fill_skb(struct record *r, struct sk_buff *skb, enum access how)
 {
 	const void *head = get_pointer(&skb->head, how);
 	struct skb_shared_info *shared = (void *)head + get32(&skb->end, how);
-	const struct net_device *dev = get_pointer(&skb->dev, how);
-	__u16 gso[2] = {};
+	const struct net_device *dev = device_of(skb, how);
+	__u16 gso[2];
 
 	r->skb = (__u64)skb;
 	r->head = (__u64)head;
@@ -275,9 +294,11 @@ static __always_inline void fill_skb(struct record *r, struct sk_buff *skb, enum
 	r->hash = get32(&skb->hash, how);
 	r->protocol = get16(&skb->protocol, how);
 	r->queue = get16(&skb->queue_mapping, how);
-	fill_device(r, dev, how);
-	r->netns = packet_netns(skb, dev, how);
-	bpf_probe_read_kernel(gso, sizeof(gso), &shared->gso_size);
+	if (dev)
+		fill_device(r, dev, how);
+	else
+		r->netns = packet_netns(skb, dev, how);
+	read_pair(gso, &shared->gso_size, how);
 	r->gso_size = gso[0];
 	r->gso_segs = gso[1];
 }

@@ -52,6 +52,22 @@ fn a_sender_is_known_by_its_process_and_receiving_is_softirq() {
     assert!(forwarded.iter().all(|row| &*row.ctx == "softirq"), "{forwarded:?}");
 }
 
+// A packet in a socket's queue has other things where its device was.
+#[test]
+fn rows_name_no_device_but_those_that_there_are() {
+    let Some(_turn) = beside_others() else { return };
+    let net = Net::new().unwrap();
+    let hosts = [&net.client, &net.router, &net.server];
+    let recording = record(&only(&hosts), || {
+        traffic::udp_echo(&net.client, &net.server, net.server.at(7001), 50, 100).unwrap();
+        traffic::tcp_bulk(&net.client, &net.server, net.server.at(7002), 1 << 20).unwrap();
+    });
+    for row in recording.rows().iter().filter(|row| !row.dev.is_empty()) {
+        assert!(["eth0", "left", "right", "lo"].contains(&&*row.dev), "{row:?}");
+        assert!(hosts.iter().any(|host| is_in(row, host)), "{row:?}");
+    }
+}
+
 /// Whether this is a kernel function with an offset.
 fn is_function(name: &str) -> bool {
     name.split_once("+0x").is_some_and(|(function, offset)| {
