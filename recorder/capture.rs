@@ -38,9 +38,9 @@ pub fn run(args: &Capture) -> Result<()> {
     if std::env::var_os("NTREC_DEBUG").is_none() {
         libbpf_rs::set_print(None);
     }
-    let modules = host::modules();
     let btf = Rc::new(args.subject.btf.as_deref().map_or_else(Btf::kernel, Btf::file)?);
     nftables::sweep(args);
+    let modules = host::modules();
     let mut plan = Plan::make(args, &btf)?;
     let enums = kernel::enums(&btf);
     drop(btf);

@@ -201,6 +201,18 @@ fn losses_and_missing_probes_stand_in_the_head() {
 }
 
 #[test]
+fn modules_that_were_loaded_later_stand_in_the_head() {
+    let lab = Lab::new();
+    let meta = ntc::Metadata { late_modules: vec!["nf_nat".into(), "vxlan".into()], ..metadata("late") };
+    common::write(&lab.path("late.ntc"), meta, MIXED);
+    for command in ["diag", "trace", "drops", "replay", "info"] {
+        let out = lab.ntana(&[command, "late.ntc"]).out;
+        let told = "  ! loaded while recording, so that their functions were not seen: nf_nat, vxlan\n";
+        assert!(out.contains(told), "{command}: {out}");
+    }
+}
+
+#[test]
 fn an_end_that_was_lost_is_unknown_not_reused() {
     let lab = Lab::new();
     let mut meta = metadata("lossy");
