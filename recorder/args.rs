@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ntc::catalog;
+use words::{Device, Flags, Network, Protocol, Range};
 
 use crate::backends::Backend;
-use crate::filter::{DeviceName, Flags, NetNs, Prefix, Protocol, Range};
+use crate::filter::NetNs;
 
 /// Examples that stand before the flags in `--help`.
 const EXAMPLES: &str = "\
@@ -166,28 +167,28 @@ impl From<Profile> for catalog::Profile {
 pub struct Filter {
     /// Source or destination address
     #[arg(long, value_name = "ADDR[/PREFIX],...", value_delimiter = ',')]
-    pub addr: Vec<Prefix>,
+    pub addr: Vec<Network>,
     /// Source address
     #[arg(long, value_name = "ADDR[/PREFIX],...", value_delimiter = ',')]
-    pub src: Vec<Prefix>,
+    pub src: Vec<Network>,
     /// Destination address
     #[arg(long, value_name = "ADDR[/PREFIX],...", value_delimiter = ',')]
-    pub dst: Vec<Prefix>,
+    pub dst: Vec<Network>,
     /// Source or destination port
-    #[arg(long, value_name = "N[-M],...", value_delimiter = ',', value_parser = Range::of_ports)]
+    #[arg(long, value_name = "N[-M],...", value_delimiter = ',', value_parser = Range::ports)]
     pub port: Vec<Range>,
     /// Source port
-    #[arg(long, value_name = "N[-M],...", value_delimiter = ',', value_parser = Range::of_ports)]
+    #[arg(long, value_name = "N[-M],...", value_delimiter = ',', value_parser = Range::ports)]
     pub sport: Vec<Range>,
     /// Destination port
-    #[arg(long, value_name = "N[-M],...", value_delimiter = ',', value_parser = Range::of_ports)]
+    #[arg(long, value_name = "N[-M],...", value_delimiter = ',', value_parser = Range::ports)]
     pub dport: Vec<Range>,
-    /// ip, ip6, arp, tcp, udp, icmp, icmp6, sctp, esp, gre, or an IP protocol number
+    /// ip, ip6, arp, tcp, udp, icmp, icmp6, sctp, esp, gre, ..., an IP protocol's number, or an ethertype as 0x88b5
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub proto: Vec<Protocol>,
     /// Device that the packet is on
     #[arg(long, value_name = "DEV,...", value_delimiter = ',')]
-    pub dev: Vec<DeviceName>,
+    pub dev: Vec<Device>,
     /// Network namespace: a name under /run/netns, a path, or an inode
     #[arg(long, value_name = "NETNS,...", value_delimiter = ',')]
     pub netns: Vec<NetNs>,
@@ -195,7 +196,7 @@ pub struct Filter {
     #[arg(long, value_name = "PID,...", value_delimiter = ',')]
     pub pid: Vec<u32>,
     /// Length of the packet at the probe, bytes
-    #[arg(long, value_name = "N[-M],...", value_delimiter = ',')]
+    #[arg(long, value_name = "N[-M],...", value_delimiter = ',', value_parser = Range::lengths)]
     pub len: Vec<Range>,
     /// TCP segments with any of these flags: letters of FSRPAUEC
     #[arg(long, value_name = "FLAGS")]
@@ -224,62 +225,35 @@ pub struct Filter {
 #[command(next_help_heading = "Limits")]
 pub struct Limits {
     /// Stop after this time: 30s, 5m, 500ms
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = positive_duration)]
     pub duration: Option<Duration>,
     /// Stop after this many events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_events: Option<u64>,
     /// Stop when the file has this size: 100M, 2G
-    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    #[arg(long, value_name = "BYTES", value_parser = positive_size)]
     pub max_size: Option<u64>,
     /// Record at most so many events a second on each CPU; what is left out is counted as lost
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub rate_limit: Option<u64>,
     /// Memory for events that are not read yet
-    #[arg(long, value_name = "BYTES", value_parser = parse_size, default_value = "32M")]
+    #[arg(long, value_name = "BYTES", value_parser = positive_size, default_value = "32M")]
     pub buffer_size: u64,
     /// Write to the disk itself each second, so that a power cut loses at most that
     #[arg(long)]
     pub durable: bool,
 }
 
-/// Splits `30s` into the number and its unit.
-fn split_unit(text: &str) -> (&str, &str) {
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    text.split_at(end)
+/// How long to record: not for no time at all.
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    let time = words::duration(text).map_err(|e| e.to_string())?;
+    if time.is_zero() { Err("it must be more than nothing".to_owned()) } else { Ok(time) }
 }
 
-/// Parses a time such as `30s`; a bare number is seconds.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = split_unit(text);
-    let scale = match unit {
-        "" | "s" => 1.0,
-        "ms" => 1e-3,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        "d" => 86400.0,
-        _ => return Err(format!("unknown unit '{unit}': use ms, s, m, h or d")),
-    };
-    let seconds =
-        number.parse::<f64>().map_err(|_| "a time is a number and a unit, such as 30s".to_owned())?;
-    let time = Duration::try_from_secs_f64(seconds * scale).map_err(|e| e.to_string())?;
-    if time.is_zero() { Err("a time must be longer than nothing".to_owned()) } else { Ok(time) }
-}
-
-/// Parses a size such as `64M`, in powers of 1024.
-fn parse_size(text: &str) -> Result<u64, String> {
-    let (number, unit) = split_unit(text);
-    let shift = match unit.trim_end_matches("iB").trim_end_matches('B') {
-        "" => 0,
-        "k" | "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        _ => return Err(format!("unknown unit '{unit}': use K, M or G")),
-    };
-    let number: u64 =
-        number.parse().map_err(|_| "a size is a whole number and a unit, such as 64M".to_owned())?;
-    let size = number.checked_mul(1 << shift).ok_or("too large")?;
-    if size == 0 { Err("a size must be more than nothing".to_owned()) } else { Ok(size) }
+/// A size that something has room in.
+fn positive_size(text: &str) -> Result<u64, String> {
+    let size = words::size(text).map_err(|e| e.to_string())?;
+    if size == 0 { Err("it must be more than nothing".to_owned()) } else { Ok(size) }
 }
 
 #[cfg(test)]
@@ -287,14 +261,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_sizes_have_units() {
-        assert_eq!(parse_duration("1.5m"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_duration("10"), Ok(Duration::from_secs(10)));
-        assert!(parse_duration("10 parsecs").is_err());
-        assert!(parse_duration("0s").is_err());
-        assert_eq!(parse_size("64M"), Ok(64 << 20));
-        assert_eq!(parse_size("2GiB"), Ok(2 << 30));
-        assert!(parse_size("many").is_err());
-        assert!(parse_size("99999999999999G").is_err());
+    fn limits_are_more_than_nothing() {
+        assert_eq!(positive_duration("1.5m"), Ok(Duration::from_secs(90)));
+        assert!(positive_duration("0s").is_err() && positive_duration("10 parsecs").is_err());
+        assert_eq!(positive_size("64M"), Ok(64 << 20));
+        assert!(positive_size("0").is_err() && positive_size("many").is_err());
     }
 }

@@ -2,6 +2,7 @@
 
 use ntc::Rows;
 use rustc_hash::FxHashMap;
+use words::{ethertype_name, flag_letters, ip_protocol_name};
 
 use crate::wire;
 
@@ -117,9 +118,10 @@ impl Names {
         }
         let key = match self.last_protocol {
             Some((last, key)) if last == ethertype => key,
-            _ => {
-                *self.protocols.entry(ethertype).or_insert_with(|| rows.protocol.intern(&protocol(ethertype)))
-            }
+            _ => *self
+                .protocols
+                .entry(ethertype)
+                .or_insert_with(|| rows.protocol.intern(&ethertype_name(ethertype))),
         };
         self.last_protocol = Some((ethertype, key));
         rows.protocol.put(row, key);
@@ -127,51 +129,12 @@ impl Names {
 
     /// The key of an IP protocol in `l4`.
     pub fn l4(&mut self, rows: &mut Rows, number: u8) -> i32 {
-        *self.l4.entry(number).or_insert_with(|| rows.l4.intern(&ip_protocol(number)))
+        *self.l4.entry(number).or_insert_with(|| rows.l4.intern(&ip_protocol_name(number)))
     }
 
     /// The key of TCP flags in `tcp_flags`.
     pub fn flags(&mut self, rows: &mut Rows, flags: u8) -> i32 {
         *self.flags.entry(flags).or_insert_with(|| rows.tcp_flags.intern(&flag_letters(flags)))
-    }
-}
-
-/// The letters of TCP flags that are set, lowest bit first.
-pub fn flag_letters(flags: u8) -> String {
-    "FSRPAUEC"
-        .chars()
-        .enumerate()
-        .filter(|(bit, _)| flags >> bit & 1 != 0)
-        .map(|(_, letter)| letter)
-        .collect()
-}
-
-/// The name of an ethertype, as pcap-filter has it.
-fn protocol(ethertype: u16) -> String {
-    match ethertype {
-        0x0800 => "ip".to_owned(),
-        0x86dd => "ip6".to_owned(),
-        0x0806 => "arp".to_owned(),
-        0x8100 => "vlan".to_owned(),
-        0x88cc => "lldp".to_owned(),
-        other => format!("{other:#06x}"),
-    }
-}
-
-/// The name of an IP protocol, as pcap-filter has it.
-fn ip_protocol(number: u8) -> String {
-    match number {
-        1 => "icmp".to_owned(),
-        2 => "igmp".to_owned(),
-        6 => "tcp".to_owned(),
-        17 => "udp".to_owned(),
-        47 => "gre".to_owned(),
-        50 => "esp".to_owned(),
-        51 => "ah".to_owned(),
-        58 => "icmp6".to_owned(),
-        132 => "sctp".to_owned(),
-        136 => "udplite".to_owned(),
-        other => other.to_string(),
     }
 }
 
@@ -202,16 +165,4 @@ pub fn hook(family: u8, number: u8) -> &'static str {
 /// What nftables traces: NFT_TRACETYPE_*, include/uapi/linux/netfilter/nf_tables.h.
 pub fn step(number: u8) -> Option<&'static str> {
     [None, Some("policy"), Some("return"), Some("rule")].get(usize::from(number)).copied().flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn flags_are_letters_in_the_order_of_their_bits() {
-        assert_eq!(flag_letters(0x12), "SA");
-        assert_eq!(flag_letters(0), "");
-        assert_eq!(flag_letters(0xff), "FSRPAUEC");
-    }
 }

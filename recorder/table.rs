@@ -627,7 +627,7 @@ fn put_tcp(rows: &mut Rows, row: usize, s: &sock_part) {
     rows.total_retrans.put(row, s.total_retrans);
     if s.has_seq != 0 {
         rows.tcp_seq.put(row, s.seq);
-        rows.tcp_flags.put_str(row, &names::flag_letters(s.tcp_flags));
+        rows.tcp_flags.put_str(row, &words::flag_letters(s.tcp_flags));
     }
 }
 

@@ -1,10 +1,8 @@
-//! Network addresses as 16 bytes, and the networks that filters name.
+//! Network addresses as 16 bytes.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::str::FromStr;
 
-use anyhow::{Context, Result, bail};
 use serde::{Serialize, Serializer};
 
 use crate::symbol::Sym;
@@ -96,43 +94,6 @@ pub fn with_port(addr: Addr, port: u16) -> String {
     }
 }
 
-/// A network: `10.0.0.0/8`, `2001:db8::/32`, or one address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    /// Its first address.
-    base: u128,
-    /// The bits that count.
-    mask: u128,
-}
-
-impl Network {
-    /// Whether an address lies in it.
-    pub fn contains(self, addr: Addr) -> bool {
-        addr.ip().is_some() && addr.bits() & self.mask == self.base
-    }
-}
-
-impl FromStr for Network {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let (address, length) = text.split_once('/').map_or((text, None), |(a, l)| (a, Some(l)));
-        let ip: IpAddr = address.parse().with_context(|| {
-            format!("`{text}` is not an address or network such as 10.0.0.0/8 or 2001:db8::1")
-        })?;
-        let (skip, width) = if ip.is_ipv4() { (96, 32) } else { (0, 128) };
-        let length: u32 = match length {
-            Some(l) => l.parse().with_context(|| format!("`{text}`: `{l}` is not a prefix length"))?,
-            None => width,
-        };
-        if length > width {
-            bail!("`{text}`: the prefix length is at most {width}");
-        }
-        let mask = u128::MAX.checked_shl(128 - skip - length).unwrap_or(0);
-        Ok(Self { base: Addr::from(ip).bits() & mask, mask })
-    }
-}
-
 /// The IPv4 address of four bytes, for tests and defaults.
 pub fn v4(a: u8, b: u8, c: u8, d: u8) -> Addr {
     IpAddr::V4(Ipv4Addr::new(a, b, c, d)).into()
@@ -148,27 +109,6 @@ mod tests {
             assert_eq!(Addr::from_text(text).to_string(), text);
         }
         assert!(Addr::from_text("").is_none());
-    }
-
-    #[test]
-    fn networks_contain_their_addresses_only() {
-        let net: Network = "10.77.0.0/16".parse().unwrap();
-        assert!(net.contains(v4(10, 77, 200, 1)));
-        assert!(!net.contains(v4(10, 78, 0, 1)));
-        assert!(!net.contains(Addr::NONE));
-        let all: Network = "::/0".parse().unwrap();
-        assert!(all.contains(v4(1, 2, 3, 4)));
-        let one: Network = "2001:db8::1".parse().unwrap();
-        assert!(one.contains(Addr::from_text("2001:db8::1")));
-        assert!(!one.contains(Addr::from_text("2001:db8::2")));
-    }
-
-    #[test]
-    fn bad_networks_are_refused_with_the_reason() {
-        let message = |t: &str| t.parse::<Network>().unwrap_err().to_string();
-        assert!(message("10.0.0.0/33").contains("at most 32"));
-        assert!(message("10.0.0").contains("not an address"));
-        assert!(message("10.0.0.0/x").contains("not a prefix length"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use words::{Device, Flags, Network, Protocol, Range};
 
 /// Diagnoses packet lives in captures of ntrec.
 #[derive(Debug, Parser)]
@@ -145,38 +146,44 @@ pub struct Input {
 #[command(next_help_heading = "Filters")]
 pub struct FilterArgs {
     /// Source or destination address or network
-    #[arg(long, value_name = "CIDR")]
-    pub addr: Vec<String>,
+    #[arg(long, value_name = "ADDR[/PREFIX],...", value_delimiter = ',')]
+    pub addr: Vec<Network>,
     /// Source address or network
-    #[arg(long, value_name = "CIDR")]
-    pub src: Vec<String>,
+    #[arg(long, value_name = "ADDR[/PREFIX],...", value_delimiter = ',')]
+    pub src: Vec<Network>,
     /// Destination address or network
-    #[arg(long, value_name = "CIDR")]
-    pub dst: Vec<String>,
+    #[arg(long, value_name = "ADDR[/PREFIX],...", value_delimiter = ',')]
+    pub dst: Vec<Network>,
     /// Source or destination port, or a range such as 8000-8099
-    #[arg(long, value_name = "PORT")]
-    pub port: Vec<String>,
+    #[arg(long, value_name = "N[-M],...", value_delimiter = ',', value_parser = Range::ports)]
+    pub port: Vec<Range>,
     /// Source port or range
-    #[arg(long, value_name = "PORT")]
-    pub sport: Vec<String>,
+    #[arg(long, value_name = "N[-M],...", value_delimiter = ',', value_parser = Range::ports)]
+    pub sport: Vec<Range>,
     /// Destination port or range
-    #[arg(long, value_name = "PORT")]
-    pub dport: Vec<String>,
-    /// Protocol: tcp, udp, icmp, icmp6, arp, ip, ip6, ...
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    pub proto: Vec<String>,
-    /// Device
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    pub dev: Vec<String>,
+    #[arg(long, value_name = "N[-M],...", value_delimiter = ',', value_parser = Range::ports)]
+    pub dport: Vec<Range>,
+    /// ip, ip6, arp, tcp, udp, icmp, icmp6, sctp, esp, gre, ..., an IP protocol's number, or an ethertype as 0x88b5
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub proto: Vec<Protocol>,
+    /// Device that the packet is on
+    #[arg(long, value_name = "DEV,...", value_delimiter = ',')]
+    pub dev: Vec<Device>,
     /// Network namespace, name or inode
     #[arg(long, value_name = "NETNS", value_delimiter = ',')]
     pub netns: Vec<String>,
-    /// Process of the task in which the event happened
+    /// Process that sends the packet, or acts on the socket
     #[arg(long, value_name = "PID", value_delimiter = ',')]
     pub pid: Vec<u32>,
-    /// Name of the task in which the event happened
+    /// Name of the task that sends the packet, or acts on the socket
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub comm: Vec<String>,
+    /// Length of the packet at the probe, bytes
+    #[arg(long, value_name = "N[-M],...", value_delimiter = ',', value_parser = Range::lengths)]
+    pub len: Vec<Range>,
+    /// TCP segments with any of these flags: letters of FSRPAUEC
+    #[arg(long, value_name = "FLAGS")]
+    pub tcp_flags: Option<Flags>,
     /// Probes
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub probe: Vec<String>,
@@ -193,8 +200,8 @@ pub struct FilterArgs {
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub outcome: Vec<String>,
     /// Address of the packet's sk_buff
-    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
-    pub skb: Vec<String>,
+    #[arg(long, value_name = "ADDR,...", value_delimiter = ',', value_parser = words::packet_address)]
+    pub skb: Vec<u64>,
     /// From this time on: seconds after the start (1.5s) or a clock time (19:03:02)
     #[arg(long, value_name = "TIME")]
     pub since: Option<String>,

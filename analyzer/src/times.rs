@@ -105,8 +105,8 @@ impl Times {
     /// The time that a user's text means: seconds after the start (`1.5`, `1.5s`, `2m`), a clock time, or both
     /// date and time.
     pub fn parse(&self, text: &str) -> Result<u64> {
-        if let Some(ns) = duration(text) {
-            return Ok(self.start.saturating_add(ns));
+        if let Ok(after) = words::duration(text) {
+            return Ok(self.start.saturating_add(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX)));
         }
         let civil = self.parse_civil(text)?;
         let at = self.zone.to_timestamp(civil).with_context(|| format!("`{text}` is out of range"))?;
@@ -165,21 +165,6 @@ fn relative(ts: u64, start: u64) -> String {
         Some(after) => seconds(after),
         None => format!("-{}", seconds(start - ts)),
     }
-}
-
-/// Nanoseconds of a text such as `1.5s`, `250ms`, `2m`, `1h` or `12.5`.
-fn duration(text: &str) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let value: f64 = text[..digits].parse().ok()?;
-    let unit = match &text[digits..] {
-        "" | "s" => 1e9,
-        "ms" => 1e6,
-        "us" => 1e3,
-        "m" => 60e9,
-        "h" => 3600e9,
-        _ => return None,
-    };
-    Some((value * unit) as u64)
 }
 
 /// A duration for people: `4.12 s`, `13 min 5 s`.

@@ -244,13 +244,48 @@ fn errors_are_one_sentence_each() {
     fails(&["diag", "folder"], "folder is a directory, not a capture");
     fails(&["diag", "text.ntc"], "not a capture");
     fails(&["diag", "host1.ntc", "--outcome", "lost"], "`lost` is not an outcome: dropped, delivered");
-    fails(&["diag", "host1.ntc", "--addr", "10.0.0"], "not an address or network");
-    fails(&["diag", "host1.ntc", "--port", "http"], "not a port");
     fails(&["diag", "host1.ntc", "--netns", "nowhere"], "there is no namespace `nowhere`");
     fails(&["diag", "host1.ntc", "--probe", "nothing"], "there is no probe `nothing`");
     fails(&["diag", "host1.ntc", "--since", "yesterday"], "`yesterday` is not a time");
     fails(&["replay", "host1.ntc", "--outcome", "dropped"], "use `ntana trace`");
     fails(&["diag", "host1.ntc", "--rules", "missing.toml"], "reading rules missing.toml");
+}
+
+#[test]
+fn wrong_words_are_refused_before_a_file_is_read() {
+    let wrong = [
+        ("--addr", "10.0.0", "no address or network: write 10.0.0.1"),
+        ("--port", "http", "no port or range of ports: write 443"),
+        ("--proto", "quic", "no protocol: write ip"),
+        ("--dev", "eth0:1", "no name of a device"),
+        ("--len", "9-1", "no length or range of lengths"),
+        ("--tcp-flags", "SX", "no set of TCP flags"),
+        ("--skb", "xyz", "no address of a packet"),
+    ];
+    for (option, word, expected) in wrong {
+        let output = mixed().ntana(&["diag", "missing.ntc", option, word]);
+        assert_eq!(output.code, 2);
+        assert!(output.err.contains(&format!("'{word}' is {expected}")), "{}", output.err);
+        assert!(!output.err.contains("missing.ntc"), "{}", output.err);
+    }
+}
+
+#[test]
+fn options_take_the_words_that_the_recorders_take() {
+    let lives = |args: &[&str]| {
+        let out = answer(&[&["trace", "host1.ntc"], args].concat());
+        out.lines().filter(|line| line.starts_with("***")).count()
+    };
+    assert_eq!(lives(&["--addr", "0.0.0.0/0"]), 3);
+    assert_eq!(lives(&["--addr", "::/0"]), 0, "IPv4 is no part of IPv6");
+    assert_eq!(lives(&["--addr", "10.9.0.0/16,10.77.0.0/255.255.0.0"]), 3);
+    assert_eq!(lives(&["--port", "53,5999"]), 1);
+    assert_eq!(lives(&["--port", "0-65535"]), 1, "ICMP has no ports");
+    assert_eq!((lives(&["--proto", "UDP"]), lives(&["--proto", "17"])), (1, 1));
+    assert_eq!((lives(&["--len", "100-200"]), lives(&["--len", "84"])), (1, 2));
+    assert_eq!((lives(&["--pid", "42"]), lives(&["--comm", "nc"])), (1, 1));
+    assert_eq!(lives(&["--skb", "0xffff888100000700"]), 1);
+    assert_eq!(lives(&["--tcp-flags", "SS"]), 0);
 }
 
 #[test]
