@@ -10,6 +10,8 @@ mod frames;
 mod recorder;
 mod rows;
 mod support;
+#[path = "../truth/mod.rs"]
+mod truth;
 
 /// What needs root and a kernel with BPF.
 mod root {
@@ -28,4 +30,5 @@ mod root {
     mod output;
     mod raw;
     mod stops;
+    mod truth;
 }

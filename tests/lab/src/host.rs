@@ -101,7 +101,7 @@ impl Host {
     }
 
     /// Like [`Host::run`], without waiting for the end.
-    fn start<'scope, T: Send + 'scope>(
+    pub(crate) fn start<'scope, T: Send + 'scope>(
         &'scope self,
         scope: &'scope Scope<'scope, '_>,
         work: impl FnOnce() -> Result<T> + Send + 'scope,
@@ -217,7 +217,7 @@ pub(crate) fn together<S: Send, C: Send>(
 }
 
 /// A thread's result; its panic goes on in the caller.
-fn join<T>(handle: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+pub(crate) fn join<T>(handle: ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
     handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 

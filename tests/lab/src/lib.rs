@@ -14,6 +14,7 @@
 pub mod flood;
 mod host;
 mod net;
+pub mod numbered;
 mod process;
 pub mod scenario;
 mod topology;

@@ -268,7 +268,7 @@ pub(crate) fn server<T: Send>(
 }
 
 /// A UDP socket of the calling thread's host, connected to `at`, so that ICMP errors come back to it.
-fn udp_client(at: SocketAddr) -> Result<UdpSocket> {
+pub(crate) fn udp_client(at: SocketAddr) -> Result<UdpSocket> {
     let socket = UdpSocket::bind(any(at))?;
     socket.connect(at).with_context(|| format!("connect UDP to {at}; is there a route?"))?;
     socket.set_read_timeout(Some(TIMEOUT))?;
@@ -276,7 +276,7 @@ fn udp_client(at: SocketAddr) -> Result<UdpSocket> {
 }
 
 /// A listening socket in host `to` whose accept has a timeout.
-fn tcp_listener(to: &Host, at: SocketAddr) -> Result<TcpListener> {
+pub(crate) fn tcp_listener(to: &Host, at: SocketAddr) -> Result<TcpListener> {
     let own = here(at);
     let listener = server(to, own, TcpListener::bind)?;
     set_socket_timeout(&listener, Timeout::Recv, Some(TIMEOUT))?;
@@ -284,14 +284,14 @@ fn tcp_listener(to: &Host, at: SocketAddr) -> Result<TcpListener> {
 }
 
 /// The next connection, with timeouts on both directions.
-fn accept(listener: &TcpListener) -> Result<TcpStream> {
+pub(crate) fn accept(listener: &TcpListener) -> Result<TcpStream> {
     let (stream, _) = listener.accept().context("no connection came")?;
     bound(&stream)?;
     Ok(stream)
 }
 
 /// A connection of the calling thread's host, with timeouts on both directions.
-fn connect(at: SocketAddr) -> Result<TcpStream> {
+pub(crate) fn connect(at: SocketAddr) -> Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&at, TIMEOUT).with_context(|| format!("connect to {at}"))?;
     bound(&stream)?;
     Ok(stream)
