@@ -444,4 +444,6 @@ fn ports_fit(socket: &Event, packet: &Flow) -> bool {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
