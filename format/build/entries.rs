@@ -28,6 +28,34 @@ pub struct Stage {
     pub name: String,
     /// What happens there.
     pub what: String,
+    /// Which way it leads a packet.
+    #[serde(default)]
+    pub direction: Direction,
+    /// Where the network header is.
+    pub network_header: Option<NetworkHeader>,
+}
+
+/// Which way a stage leads a packet; the variants are those of `catalog::Direction`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// A packet that was received.
+    In,
+    /// A packet that this host sends.
+    Out,
+    /// A driver hands it over.
+    Entry,
+    /// Either.
+    #[default]
+    Any,
+}
+
+/// Where the network header is.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkHeader {
+    /// At `skb->data`.
+    Data,
 }
 
 /// A group of probes.
@@ -145,6 +173,8 @@ pub enum Take {
     PktInfo,
     /// `struct nft_traceinfo *`
     TraceInfo,
+    /// `struct neighbour *`
+    Neigh,
 }
 
 /// What relation two packets have.
@@ -165,20 +195,51 @@ pub enum Relation {
     Encapsulation,
 }
 
-/// What else is recorded.
+/// What a probe says; the variants are those of `catalog::Effect`, which explains them.
 #[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, clippy::missing_docs_in_private_items, reason = "catalog::Effect has them")]
+pub enum Effect {
+    Queue,
+    Start,
+    Sent,
+    RxEntry,
+    RxBacklog,
+    Receive,
+    Copy,
+    Drop,
+    HardwareDrop,
+    Consume,
+    Free,
+    DataReady,
+    SetState,
+    ReceiveFull,
+    BufferLimit,
+    TcpProbe,
+    Retransmit,
+    RetransmitSynack,
+    SendReset,
+    ReceiveReset,
+    BadChecksum,
+    IcmpSend,
+    Neighbour,
+    Enqueued,
+    Dequeued,
+    Rule,
+    Call,
+    Note,
+}
+
+/// What else is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Extra {
-    /// The netfilter hook.
-    Hook,
     /// The table of iptables.
     Table,
     /// The chain of nftables.
     Chain,
     /// The step of nftables' rules.
     Trace,
-    /// Why a reset is sent.
-    Reset,
     /// The measured round-trip times.
     Rtt,
 }
@@ -198,8 +259,13 @@ pub struct Probe {
     pub stage: Option<String>,
     /// Kind of its rows.
     pub kind: String,
+    /// What it says, if that is not what its kind says.
+    pub effect: Option<Effect>,
     /// The tracepoint it is.
     pub tracepoint: Option<String>,
+    /// Its record has room for a stack.
+    #[serde(default)]
+    pub stack: bool,
     /// Functions to try, unless just its name.
     #[serde(default)]
     pub symbols: Vec<String>,
@@ -274,6 +340,11 @@ impl Catalog {
         self.returns.iter().position(|r| r.name == name)
     }
 
+    /// Names of the tracepoints, in their order.
+    pub fn tracepoints(&self) -> Vec<&str> {
+        self.probe.iter().filter(|p| p.tracepoint.is_some()).map(|p| p.name.as_str()).collect()
+    }
+
     /// Refuses a probe that does not fit in.
     fn check(&self, probe: &Probe) -> Result<(), String> {
         let known = |what: &str, name: Option<&String>, found: fn(&Self, &str) -> Option<usize>| match name {
@@ -316,17 +387,33 @@ impl Probe {
             return wrong(&format!("has the kind `{}`, which is none of {}", self.kind, KINDS.join(", ")));
         }
         match &self.tracepoint {
-            Some(_) if !self.symbols.is_empty() || !self.takes.is_empty() => {
-                return wrong("is a tracepoint and must not name symbols or takes");
+            Some(_) if !self.symbols.is_empty() => return wrong("is a tracepoint and must not name symbols"),
+            Some(_) if self.effect.is_none() => return wrong("is a tracepoint and must name its effect"),
+            Some(name) if name.split_once(':').is_none_or(|(_, name)| name != self.name) => {
+                return wrong("must be named as its tracepoint, which has a category before a colon");
             }
-            Some(name) if !name.contains(':') => return wrong("names a tracepoint without its category"),
-            None if self.takes.is_empty() => return wrong("takes nothing: no packet and no socket"),
+            None if self.stack => return wrong("is a function, for which a stack needs no room"),
+            _ if self.takes.is_empty() => return wrong("takes nothing: no packet, socket or neighbour"),
             _ => {}
         }
         if self.link.is_some() != (self.kind == "link") || self.child.is_some() != self.link.is_some() {
             return wrong("must have link and child if it is of the kind link, and only then");
         }
         Ok(())
+    }
+
+    /// What it says: its own word, or what its kind says.
+    pub fn effect(&self) -> Effect {
+        self.effect.unwrap_or(match self.kind.as_str() {
+            "free" => Effect::Free,
+            "pkt" | "link" | "nf" => Effect::Call,
+            _ => Effect::Note,
+        })
+    }
+
+    /// Whether its rows are about a socket or a connection, and thus about both directions.
+    pub fn is_two_way(&self) -> bool {
+        ["sock", "tcp"].contains(&self.kind.as_str())
     }
 
     /// The functions to try.

@@ -1,22 +1,14 @@
 //! The catalog as Rust tables.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::entries::{Catalog, Level, Probe, Profile, Returns, When, when};
+use crate::entries::{Catalog, Level, NetworkHeader, Probe, Profile, Returns, Stage, When, when};
 
 /// The text of the tables that `src/catalog.rs` includes.
 pub fn of(catalog: &Catalog) -> String {
     let mut text = String::new();
-    table(
-        &mut text,
-        "Stage",
-        "STAGES",
-        catalog
-            .stage
-            .iter()
-            .enumerate()
-            .map(|(order, s)| format!("Stage {{ order: {order}, name: {:?}, what: {:?} }}", s.name, s.what)),
-    );
+    table(&mut text, "Stage", "STAGES", catalog.stage.iter().enumerate().map(|(order, s)| stage(order, s)));
     table(
         &mut text,
         "Group",
@@ -25,7 +17,30 @@ pub fn of(catalog: &Catalog) -> String {
     );
     table(&mut text, "Returns", "RETURNS", catalog.returns.iter().map(returns));
     table(&mut text, "Probe", "PROBES", catalog.probe.iter().map(|p| probe(catalog, p)));
+    by_name(&mut text, catalog);
     text
+}
+
+/// Appends the positions of the probes, ordered by name.
+fn by_name(text: &mut String, catalog: &Catalog) {
+    let probes = catalog.probe.iter().enumerate();
+    let names = probes.flat_map(|(at, p)| p.also.iter().chain([&p.name]).map(move |name| (name, at)));
+    let sorted: BTreeMap<&String, usize> = names.collect();
+    let docs = "/// Every name of a probe, in order, with the probe's position.";
+    let _ = writeln!(text, "{docs}\nstatic BY_NAME: [(&str, usize); {}] = [", sorted.len());
+    for (name, at) in sorted {
+        let _ = writeln!(text, "    ({name:?}, {at}),");
+    }
+    text.push_str("];\n");
+}
+
+/// A row of stages.
+fn stage(order: usize, s: &Stage) -> String {
+    let at_data = matches!(s.network_header, Some(NetworkHeader::Data));
+    format!(
+        "Stage {{ order: {order}, name: {:?}, what: {:?}, direction: Direction::{:?}, at_network_header: {at_data} }}",
+        s.name, s.what, s.direction
+    )
 }
 
 /// Appends a table.
@@ -92,7 +107,10 @@ fn probe(catalog: &Catalog, p: &Probe) -> String {
         format!("group: &GROUPS[{}]", catalog.group_of(&p.group).unwrap_or_default()),
         format!("stage: {}", at("STAGES", p.stage.as_ref().and_then(|s| catalog.stage_of(s)))),
         format!("kind: {:?}", p.kind),
+        format!("effect: Effect::{:?}", p.effect()),
+        format!("two_way: {}", p.is_two_way()),
         format!("tracepoint: {:?}", p.tracepoint),
+        format!("stack: {}", p.stack),
         format!("symbols: &{:?}", p.functions()),
         format!("takes: {}", listed("Take", p.takes.iter().map(|t| format!("{t:?}")).collect())),
         format!("what: {:?}", p.what),

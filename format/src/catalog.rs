@@ -2,6 +2,8 @@
 //!
 //! The tables are made from `catalog.toml` when the crate is built; that file says what each field is for.
 
+use crate::schema::kind;
+
 include!(concat!(env!("OUT_DIR"), "/catalog.rs"));
 
 /// The smallest errno that the kernel returns as a pointer.
@@ -16,6 +18,88 @@ pub struct Stage {
     pub name: &'static str,
     /// What happens there, one line.
     pub what: &'static str,
+    /// Which way it leads a packet.
+    pub direction: Direction,
+    /// Whether `skb->data` is the network header there. Elsewhere `skb->network_header` tells, if it is set.
+    pub at_network_header: bool,
+}
+
+/// Which way a stage leads a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// The packet was received.
+    In,
+    /// This host sends the packet.
+    Out,
+    /// A driver hands the packet over: it may be a new one at the address of an old one.
+    Entry,
+    /// Either way, or it cannot be told.
+    Any,
+}
+
+/// What a probe says about a packet or a socket. Several probes may say the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// The packet is handed to a device's queue.
+    Queue,
+    /// The driver is given the packet.
+    Start,
+    /// The driver took or refused the packet: the return code of ndo_start_xmit.
+    Sent,
+    /// A driver hands the packet to the stack.
+    RxEntry,
+    /// The packet is put into a CPU's backlog.
+    RxBacklog,
+    /// The protocols get the packet.
+    Receive,
+    /// A process copies the packet's data.
+    Copy,
+    /// The packet is dropped, or freed by a function that the kernel uses for drops.
+    Drop,
+    /// A device dropped the packet, and shows it: a trap of devlink.
+    HardwareDrop,
+    /// The packet is freed after use.
+    Consume,
+    /// A function frees the packet, for whatever reason.
+    Free,
+    /// A socket has something to read.
+    DataReady,
+    /// A socket changes its state.
+    SetState,
+    /// A socket's receive buffer is full.
+    ReceiveFull,
+    /// A protocol's or socket's buffer limit is exceeded.
+    BufferLimit,
+    /// An established TCP connection gets a segment.
+    TcpProbe,
+    /// A retransmission of TCP.
+    Retransmit,
+    /// A retransmission of a SYN-ACK.
+    RetransmitSynack,
+    /// TCP sends a reset.
+    SendReset,
+    /// TCP gets a reset.
+    ReceiveReset,
+    /// TCP found a wrong checksum.
+    BadChecksum,
+    /// An ICMP error is sent; the packet is the one that it is about.
+    IcmpSend,
+    /// A neighbour entry changes.
+    Neighbour,
+    /// A queueing discipline has taken the packet, and may have freed it before this is told.
+    Enqueued,
+    /// A queueing discipline gives the packet out.
+    Dequeued,
+    /// A rule of nftables, the end of a chain or its policy is traced.
+    Rule,
+    /// A function is called with the packet.
+    Call,
+    /// Something about a packet or socket that does not move it.
+    Note,
+    /// A sample of another clock: a row that no probe of the catalog wrote.
+    Clock,
+    /// Events were lost: a row that no probe of the catalog wrote.
+    Loss,
 }
 
 /// Probes that are chosen together.
@@ -168,6 +252,8 @@ pub enum Take {
     PktInfo,
     /// `struct nft_traceinfo *`: its packet's, where there is no [`Take::PktInfo`].
     TraceInfo,
+    /// `struct neighbour *`
+    Neigh,
 }
 
 /// What relation two packets have.
@@ -237,17 +323,13 @@ pub struct Link {
 /// What is recorded beside packet and socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extra {
-    /// Of the `struct nf_hook_state *`: hook, protocol family and namespace.
-    Hook,
     /// Name of the `struct xt_table *`, or of the `void *` before the packet where there is no such argument.
     Table,
     /// Names of the `struct nft_chain` in the `void *`, and of its table.
     Chain,
     /// Of the `struct nft_traceinfo *`: the rule, its chain and table, and the verdict.
     Trace,
-    /// The `enum sk_rst_reason`, where the kernel has it.
-    Reset,
-    /// The first two `long` arguments: round-trip times in us, by sequence numbers and by SACK.
+    /// The `long` arguments behind an `int`: round-trip times in us, by sequence numbers, or else by SACK.
     Rtt,
 }
 
@@ -264,12 +346,18 @@ pub struct Probe {
     pub stage: Option<&'static Stage>,
     /// Kind of its rows: pkt, free, link, nf, sock, tcp, icmp or neigh.
     pub kind: &'static str,
-    /// `category:name` of the tracepoint it is; none: a function.
+    /// What it says. The returns, links and verdicts of a function are rows of their own kinds.
+    pub effect: Effect,
+    /// Whether its rows are about a socket or a connection, and thus about both directions.
+    pub two_way: bool,
+    /// `category:name` of the tracepoint it is, where `name` is its own; none: a function.
     pub tracepoint: Option<&'static str>,
+    /// Whether a tracepoint's record has room for the kernel's stack.
+    pub stack: bool,
     /// The function's names on different kernels, to be tried in this order; what compilers append is left to the
     /// loader. Empty for tracepoints.
     pub symbols: &'static [&'static str],
-    /// Arguments that it must have. Empty for tracepoints.
+    /// Arguments that it must have.
     pub takes: &'static [Take],
     /// What happens there, one line.
     pub what: &'static str,
@@ -285,6 +373,16 @@ pub struct Probe {
     pub profile: Profile,
     /// On which kernels it is there, or why it can be missing; may be empty.
     pub since: &'static str,
+}
+
+impl Probe {
+    /// Whether the function's return is recorded, if it has one: where that says something. Which returns a capture
+    /// has, its metadata says: [`crate::Probe::returns`].
+    pub fn has_return(&self) -> bool {
+        let relates = self.link.as_ref().is_some_and(|link| !link.child.is_at_call());
+        let at_call = self.tracepoint.is_some() || self.extra.contains(&Extra::Trace);
+        !at_call && (self.returns.is_some() || relates || self.kind == kind::NF)
+    }
 }
 
 /// All stages, in the order of a packet's way.
@@ -309,7 +407,8 @@ pub fn probes() -> &'static [Probe] {
 
 /// The probe of this name, or with this other name.
 pub fn by_name(name: &str) -> Option<&'static Probe> {
-    PROBES.iter().find(|p| p.name == name || p.also.contains(&name))
+    let at = BY_NAME.binary_search_by_key(&name, |(name, _)| name).ok()?;
+    BY_NAME.get(at).and_then(|(_, position)| PROBES.get(*position))
 }
 
 /// The group of this name.

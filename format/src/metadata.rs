@@ -81,6 +81,10 @@ pub struct Probe {
     /// that was not loaded. Then no packet can have passed it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub absent: bool,
+    /// Whether its returns are recorded, too. An older recorder did not say it:
+    /// [`crate::catalog::Probe::has_return`] is what it would have recorded then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub returns: Option<bool>,
 }
 
 /// A network interface.

@@ -236,7 +236,6 @@ fn stages_and_meanings_are_used() {
 fn functions_have_symbols_and_tracepoints_have_none() {
     for probe in probes() {
         assert_eq!(probe.tracepoint.is_some(), probe.symbols.is_empty(), "{}", probe.name);
-        assert_eq!(probe.tracepoint.is_some(), probe.takes.is_empty(), "{}", probe.name);
         let end = probe.tracepoint.and_then(|t| t.split_once(':'));
         assert!(end.is_none_or(|(_, name)| name == probe.name), "{}", probe.name);
     }
@@ -248,6 +247,62 @@ fn no_function_belongs_to_two_probes() {
     symbols.sort();
     let twice: Vec<_> = symbols.windows(2).filter(|w| w[0] == w[1]).collect();
     assert!(twice.is_empty(), "{twice:?}");
+}
+
+#[test]
+fn every_name_is_found() {
+    for probe in probes() {
+        for name in probe.also.iter().chain([&probe.name]) {
+            assert_eq!(by_name(name).map(|found| found.name), Some(probe.name), "{name}");
+        }
+    }
+    for nobody in ["", "kfree", "kfree_skbx", "zzz"] {
+        assert!(by_name(nobody).is_none(), "{nobody}");
+    }
+}
+
+#[test]
+fn a_probe_says_what_its_kind_says_or_its_own_word() {
+    let effect = |name: &str| by_name(name).map(|p| (p.effect, p.two_way));
+    for (name, says) in [
+        ("net_dev_queue", (Effect::Queue, false)),
+        ("ip_rcv", (Effect::Call, false)),
+        ("skb_clone", (Effect::Call, false)),
+        ("nf_hook_slow", (Effect::Call, false)),
+        ("nft_trace_notify", (Effect::Rule, false)),
+        ("__kfree_skb", (Effect::Free, false)),
+        ("tcp_ack_update_rtt", (Effect::Note, true)),
+        ("sk_data_ready", (Effect::DataReady, true)),
+        ("neigh_create", (Effect::Note, false)),
+    ] {
+        assert_eq!(effect(name), Some(says), "{name}");
+    }
+}
+
+#[test]
+fn returns_are_recorded_where_they_say_something() {
+    let returns = |name: &str| by_name(name).map(Probe::has_return);
+    for (name, expected) in [
+        ("ipt_do_table", true),     // a verdict
+        ("skb_clone", true),        // the clone
+        ("__dev_queue_xmit", true), // a value with meanings
+        ("ip_rcv", false),
+        ("nft_trace_notify", false), // recorded at its call
+        ("net_dev_xmit", false),     // a tracepoint, whose value is an argument
+    ] {
+        assert_eq!(returns(name), Some(expected), "{name}");
+    }
+}
+
+#[test]
+fn a_stage_has_a_direction() {
+    let of =
+        |name: &str| stages().iter().find(|s| s.name == name).map(|s| (s.direction, s.at_network_header));
+    assert_eq!(of("driver"), Some((Direction::Entry, true)));
+    assert_eq!(of("receive"), Some((Direction::In, true)));
+    assert_eq!(of("ip-in"), Some((Direction::In, false)));
+    assert_eq!(of("qdisc"), Some((Direction::Out, false)));
+    assert_eq!(of("netfilter"), Some((Direction::Any, false)));
 }
 
 #[test]
