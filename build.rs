@@ -30,6 +30,8 @@ fn main() {
         // For others bpf/compat.bpf.h says what is missing.
         _ => "-D__TARGET_ARCH_x86",
     };
+    probes(&out).expect("the format's crate tells the tracepoints");
+    let generated = format!("-I{}", out.display());
     // The object names its sources: not where they were on the machine that built it.
     let folder = env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
     let names = format!("-ffile-prefix-map={folder}=.");
@@ -37,13 +39,20 @@ fn main() {
         .source(SOURCES[0])
         .obj(&object)
         .reference_obj(true)
-        .clang_args(["-Wall", "-Wno-unused-function", "-mcpu=v3", &names, arch])
+        .clang_args(["-Wall", "-Wno-unused-function", "-mcpu=v3", &names, &generated, arch])
         .build_and_generate(&skeleton)
         .expect("bpf/ntrec.bpf.c compiles; it needs clang: apt-get install clang");
     compress(&object, &skeleton).expect("the skeleton ends with its object");
     for source in SOURCES {
         println!("cargo:rerun-if-changed={source}");
     }
+}
+
+/// Numbers the catalog's tracepoints in its order, as `tracepoints::all` in `recorder/` does: `probes.h`, which
+/// `bpf/event.h` includes.
+fn probes(out: &Path) -> Result<(), Box<dyn Error>> {
+    let names = env::var("DEP_NTC_TRACEPOINTS")?.to_uppercase().replace(' ', ",\n\t");
+    Ok(fs::write(out.join("probes.h"), format!("enum probe {{\n\t{names},\n\tPROBE_MAX,\n}};\n"))?)
 }
 
 /// Puts the object compressed beside its skeleton, which then takes it from `recorder/bpf.rs`: it is most of the

@@ -19,47 +19,11 @@
 #define MOST_HOOKS 16 /* hook functions kept of one place of the stack */
 
 /*
- * Every tracepoint of the recorder, by its name. Numbers from PROBE_MAX on are
- * kernel functions, which user space chooses.
+ * enum probe: every tracepoint of the catalog by its name in capitals, in its
+ * order, made by the build. Numbers from PROBE_MAX on are kernel functions,
+ * which user space chooses.
  */
-enum probe {
-	NET_DEV_QUEUE,
-	QDISC_ENQUEUE,
-	QDISC_DEQUEUE,
-	NET_DEV_START_XMIT,
-	NET_DEV_XMIT,
-	NETIF_RX,
-	NETIF_RX_ENTRY,
-	NETIF_RECEIVE_SKB,
-	NETIF_RECEIVE_SKB_ENTRY,
-	NETIF_RECEIVE_SKB_LIST_ENTRY,
-	NAPI_GRO_RECEIVE_ENTRY,
-	NAPI_GRO_FRAGS_ENTRY,
-	KFREE_SKB,
-	CONSUME_SKB,
-	SKB_COPY_DATAGRAM_IOVEC,
-	SK_DATA_READY,
-	INET_SOCK_SET_STATE,
-	SOCK_RCVQUEUE_FULL,
-	SOCK_EXCEED_BUF_LIMIT,
-	TCP_RETRANSMIT_SKB,
-	TCP_RETRANSMIT_SYNACK,
-	TCP_SEND_RESET,
-	TCP_RECEIVE_RESET,
-	TCP_DESTROY_SOCK,
-	TCP_PROBE,
-	TCP_BAD_CSUM,
-	TCP_CONG_STATE_SET,
-	ICMP_SEND,
-	NEIGH_CREATE,
-	NEIGH_UPDATE,
-	NEIGH_UPDATE_DONE,
-	NEIGH_TIMER_HANDLER,
-	NEIGH_EVENT_SEND_DONE,
-	NEIGH_EVENT_SEND_DEAD,
-	NEIGH_CLEANUP_AND_RELEASE,
-	PROBE_MAX,
-};
+#include "probes.h"
 
 #define PROBES 1024 /* tracepoints and functions of one capture */
 

@@ -13,9 +13,6 @@ use crate::btf::{Btf, Prototype, Type};
 use crate::kallsyms::{Kallsyms, Symbol};
 use crate::kernel::{self, Arguments, NO_ARGUMENT};
 
-/// Stages at which `skb->data` is the network header.
-const RECEIVING: [&str; 4] = ["driver", "xdp", "gro", "receive"];
-
 /// What the return values of hook functions mean, in the catalog.
 const HOOK_RETURNS: &str = "netfilter";
 
@@ -61,13 +58,7 @@ impl Function {
 
     /// Whether its return is recorded: where that says something.
     pub fn returns(&self) -> bool {
-        let says = self.entry.map_or_else(
-            || self.prototype.is_hook(),
-            |e| {
-                let link = e.link.as_ref().is_some_and(|link| !link.child.is_at_call());
-                e.returns.is_some() || link || e.kind == kind::NF
-            },
-        );
+        let says = self.entry.map_or_else(|| self.prototype.is_hook(), catalog::Probe::has_return);
         says && self.prototype.returns != Type::Void
     }
 
@@ -83,7 +74,7 @@ impl Function {
     /// What the BPF programs must know of it.
     pub fn setup(&self) -> types::setup {
         let set = |flag: probe_flag, holds: bool| if holds { flag.0 as u8 } else { 0 };
-        let receives = self.entry.and_then(|e| e.stage).is_some_and(|s| RECEIVING.contains(&s.name));
+        let receives = self.entry.and_then(|e| e.stage).is_some_and(|stage| stage.at_network_header);
         let ends = self.entry.is_some_and(|e| e.kind == kind::FREE);
         types::setup {
             flags: set(probe_flag::PROBE_RETURNS, self.returns())
@@ -216,7 +207,7 @@ impl Functions {
         let arguments = kernel::assign(&prototype);
         let function = Function { entry, symbol: symbol.clone(), prototype, arguments };
         let takes: &[Take] = entry.map_or(&[], |e| e.takes);
-        match takes.iter().find(|takes| !function.has(role_of(**takes))) {
+        match takes.iter().find(|takes| !function.has(kernel::role_of(**takes))) {
             Some(missing) => Err(format!("on this kernel it has no argument {}", name_of(*missing))),
             None => Ok(function),
         }
@@ -264,18 +255,6 @@ impl Functions {
     }
 }
 
-/// The role that an argument of the catalog has.
-fn role_of(takes: Take) -> Role {
-    match takes {
-        Take::Skb => Role::ROLE_SKB,
-        Take::SkbPointer => Role::ROLE_SKB_REF,
-        Take::Sk => Role::ROLE_SK,
-        Take::Socket => Role::ROLE_SOCKET,
-        Take::PktInfo => Role::ROLE_PKTINFO,
-        Take::TraceInfo => Role::ROLE_TRACEINFO,
-    }
-}
-
 /// What an argument is called in C.
 fn name_of(takes: Take) -> &'static str {
     match takes {
@@ -285,5 +264,6 @@ fn name_of(takes: Take) -> &'static str {
         Take::Socket => "struct socket *",
         Take::PktInfo => "struct nft_pktinfo *",
         Take::TraceInfo => "struct nft_traceinfo *",
+        Take::Neigh => "struct neighbour *",
     }
 }

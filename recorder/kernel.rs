@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
+use ntc::catalog::{self, Take};
 
 use crate::bpf::types::role;
 use crate::btf::{Btf, Prototype, Type};
-use crate::probes::Tracepoint;
 
 /// The place of an argument that a tracepoint does not have.
 pub const NO_ARGUMENT: u8 = 0xff;
@@ -20,17 +20,28 @@ pub const NOTHING: Arguments = [NO_ARGUMENT; role::ROLE_MAX.0 as usize];
 /// Finds the arguments of a tracepoint by their types.
 ///
 /// Positions differ between kernels: `kfree_skb` has had three signatures.
-pub fn tracepoint(btf: &Btf, tracepoint: &Tracepoint) -> Result<Arguments> {
-    let Some(prototype) = btf.tracepoint(tracepoint.name) else {
+pub fn tracepoint(btf: &Btf, entry: &catalog::Probe) -> Result<Arguments> {
+    let Some(prototype) = btf.tracepoint(entry.name) else {
         bail!("this kernel has no such tracepoint");
     };
     let found = assign(&prototype);
-    for needed in tracepoint.needs {
-        if found[needed.0 as usize] == NO_ARGUMENT {
-            bail!("its arguments on this kernel are not the expected ones");
-        }
+    if entry.takes.iter().any(|takes| found[role_of(*takes).0 as usize] == NO_ARGUMENT) {
+        bail!("its arguments on this kernel are not the expected ones");
     }
     Ok(found)
+}
+
+/// The role that an argument of the catalog has.
+pub fn role_of(takes: Take) -> role {
+    match takes {
+        Take::Skb => role::ROLE_SKB,
+        Take::SkbPointer => role::ROLE_SKB_REF,
+        Take::Sk => role::ROLE_SK,
+        Take::Socket => role::ROLE_SOCKET,
+        Take::PktInfo => role::ROLE_PKTINFO,
+        Take::TraceInfo => role::ROLE_TRACEINFO,
+        Take::Neigh => role::ROLE_NEIGH,
+    }
 }
 
 /// Gives each argument the first role that fits its type and is still free.

@@ -38,10 +38,10 @@ mod output;
 mod pcap;
 mod plan;
 mod privileges;
-mod probes;
 mod sink;
 mod symbols;
 mod table;
+mod tracepoints;
 mod wire;
 
 use crate::args::{Cli, Command};

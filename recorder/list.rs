@@ -69,11 +69,8 @@ fn row(node: &Node, probe: &Probe) -> Row {
 /// What the catalog says of a probe.
 fn entry(probe: &Probe) -> Option<&'static catalog::Probe> {
     match &probe.target {
-        Target::Tracepoint(tracepoint) => catalog::probes()
-            .iter()
-            .find(|e| e.tracepoint.is_some_and(|t| t.rsplit(':').next() == Some(tracepoint.name))),
+        Target::Tracepoint(entry) | Target::Absent(entry) => Some(entry),
         Target::Function(function) => function.entry,
-        Target::Absent(entry) => Some(entry),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::bpf::{PROBES, types};
 use crate::btf::Btf;
 use crate::functions::{Function, Functions};
 use crate::kernel::{self, Arguments};
-use crate::probes::{self, TRACEPOINTS, Tracepoint};
+use crate::tracepoints;
 
 /// The function that calls the hooks of a place of the stack.
 const HOOK_CALLER: &str = "nf_hook_slow";
@@ -25,7 +25,7 @@ const TRACER: &str = "nft_trace_notify";
 #[derive(Clone, Debug)]
 pub enum Target {
     /// A tracepoint.
-    Tracepoint(&'static Tracepoint),
+    Tracepoint(&'static catalog::Probe),
     /// A function.
     Function(Box<Function>),
     /// A function of the catalog that this kernel does not have.
@@ -51,18 +51,16 @@ impl Probe {
     /// Its name in the column `probe`.
     pub fn name(&self) -> &str {
         match &self.target {
-            Target::Tracepoint(tracepoint) => tracepoint.name,
+            Target::Tracepoint(entry) | Target::Absent(entry) => entry.name,
             Target::Function(function) => function.name(),
-            Target::Absent(entry) => entry.name,
         }
     }
 
     /// The kind of its rows.
     pub fn kind(&self) -> &'static str {
         match &self.target {
-            Target::Tracepoint(tracepoint) => tracepoint.kind,
+            Target::Tracepoint(entry) | Target::Absent(entry) => entry.kind,
             Target::Function(function) => function.kind(),
-            Target::Absent(entry) => entry.kind,
         }
     }
 
@@ -96,6 +94,7 @@ impl Probe {
                 name,
                 backend: outcome.clone().and_then(Result::ok).unwrap_or_default(),
                 arguments: kernel::describe(&self.arguments),
+                returns: outcome.as_ref().map(|_| self.function().is_some_and(Function::returns)),
                 ..ntc::Probe::default()
             },
         }
@@ -104,9 +103,7 @@ impl Probe {
 
 /// What a user's word stands for.
 enum Word {
-    /// A tracepoint.
-    Tracepoint(&'static Tracepoint),
-    /// Functions of the catalog.
+    /// Tracepoints and functions of the catalog.
     Entries(Vec<&'static catalog::Probe>),
     /// Functions of the kernel that the catalog does not have.
     Functions(Vec<Function>),
@@ -121,10 +118,7 @@ pub fn choose(
 ) -> Result<Vec<Probe>> {
     let mut chosen = Chosen::default();
     if subject.probe.is_empty() {
-        let (functions, tracepoints): (Vec<_>, Vec<_>) =
-            of_profile(profile).partition(|e| e.tracepoint.is_none());
-        chosen.tracepoints.extend(tracepoints.iter().map(|entry| entry.name));
-        chosen.entries.extend(functions.iter().map(|entry| entry.name));
+        chosen.entries.extend(of_profile(profile).map(|entry| entry.name));
     }
     for word in &subject.probe {
         chosen.add(look_up(word, functions)?);
@@ -134,7 +128,7 @@ pub fn choose(
     }
     if subject.nft_trace {
         functions.with_context(|| without_functions("--nft-trace"))?;
-        chosen.add(split(catalog::by_name(TRACER).into_iter()));
+        chosen.add(vec![Word::Entries(catalog::by_name(TRACER).into_iter().collect())]);
     }
     for word in &subject.no_probe {
         chosen.remove(&look_up(word, functions)?);
@@ -144,9 +138,11 @@ pub fn choose(
 
 /// Whether a subject that could be chosen is about functions at all.
 pub fn asks_functions(subject: &Subject, profile: Profile) -> bool {
-    let is_about = |word: &String| {
-        look_up(word, None).is_ok_and(|parts| parts.iter().any(|part| !matches!(part, Word::Tracepoint(_))))
+    let is_function = |part: &Word| match part {
+        Word::Entries(entries) => entries.iter().any(|entry| entry.tracepoint.is_none()),
+        Word::Functions(functions) => !functions.is_empty(),
     };
+    let is_about = |word: &String| look_up(word, None).is_ok_and(|parts| parts.iter().any(is_function));
     if subject.probe.is_empty() { profile != Profile::Net } else { subject.probe.iter().any(is_about) }
 }
 
@@ -188,9 +184,7 @@ fn of_profile(profile: Profile) -> impl Iterator<Item = &'static catalog::Probe>
 /// What is chosen, by name.
 #[derive(Default)]
 struct Chosen {
-    /// Tracepoints.
-    tracepoints: BTreeSet<&'static str>,
-    /// Functions of the catalog.
+    /// Tracepoints and functions of the catalog.
     entries: BTreeSet<&'static str>,
     /// Other functions.
     functions: Vec<Function>,
@@ -201,7 +195,6 @@ impl Chosen {
     fn add(&mut self, word: Vec<Word>) {
         for part in word {
             match part {
-                Word::Tracepoint(tracepoint) => drop(self.tracepoints.insert(tracepoint.name)),
                 Word::Entries(entries) => self.entries.extend(entries.iter().map(|entry| entry.name)),
                 Word::Functions(functions) => self.functions.extend(functions),
             }
@@ -212,7 +205,6 @@ impl Chosen {
     fn remove(&mut self, word: &[Word]) {
         for part in word {
             match part {
-                Word::Tracepoint(tracepoint) => drop(self.tracepoints.remove(tracepoint.name)),
                 Word::Entries(entries) => self.entries.retain(|name| entries.iter().all(|e| e.name != *name)),
                 Word::Functions(gone) => {
                     self.functions.retain(|f| gone.iter().all(|g| g.symbol.name != f.symbol.name));
@@ -223,10 +215,11 @@ impl Chosen {
 
     /// Finds everything on this kernel, and numbers it.
     fn plan(self, btf: &Btf, functions: Option<&Functions>) -> Result<Vec<Probe>> {
-        let tracepoints = TRACEPOINTS.iter().filter(|t| self.tracepoints.contains(t.name));
-        let mut plan: Vec<Probe> = tracepoints.map(|t| of_tracepoint(t, btf)).collect();
+        let tracepoints = tracepoints::all().filter(|(_, entry)| self.entries.contains(entry.name));
+        let mut plan: Vec<Probe> = tracepoints.map(|(number, t)| of_tracepoint(number, t, btf)).collect();
         if let Some(functions) = functions {
-            let entries = catalog::probes().iter().filter(|entry| self.entries.contains(entry.name));
+            let entries = catalog::probes().iter().filter(|entry| entry.tracepoint.is_none());
+            let entries = entries.filter(|entry| self.entries.contains(entry.name));
             plan.extend(entries.map(|entry| of_entry(entry, functions)));
             plan.extend(self.functions.into_iter().map(of_function));
             drop_doubles(&mut plan);
@@ -259,11 +252,11 @@ fn drop_doubles(plan: &mut Vec<Probe>) {
 }
 
 /// A tracepoint on this kernel.
-fn of_tracepoint(tracepoint: &'static Tracepoint, btf: &Btf) -> Probe {
-    let found = kernel::tracepoint(btf, tracepoint);
+fn of_tracepoint(number: u16, entry: &'static catalog::Probe, btf: &Btf) -> Probe {
+    let found = kernel::tracepoint(btf, entry);
     Probe {
-        number: tracepoint.id.0 as u16,
-        target: Target::Tracepoint(tracepoint),
+        number,
+        target: Target::Tracepoint(entry),
         arguments: found.as_ref().copied().unwrap_or(kernel::NOTHING),
         backend: None,
         outcome: found.err().map(|why| Err(format!("{why:#}"))),
@@ -301,14 +294,11 @@ fn look_up(word: &str, functions: Option<&Functions>) -> Result<Vec<Word>> {
     if word.contains(['*', '?']) {
         return by_pattern(word, functions);
     }
-    if let Some(tracepoint) = probes::by_name(word) {
-        return Ok(vec![Word::Tracepoint(tracepoint)]);
-    }
     if catalog::group(word).is_some() {
-        return Ok(split(catalog::in_group(word)));
+        return Ok(vec![Word::Entries(catalog::in_group(word).collect())]);
     }
     if let Some(entry) = catalog::by_name(word) {
-        return Ok(split([entry].into_iter()));
+        return Ok(vec![Word::Entries(vec![entry])]);
     }
     if let Some(function) = functions.map_or(Ok(None), |f| f.named(word))? {
         return Ok(vec![Word::Functions(vec![function])]);
@@ -317,30 +307,15 @@ fn look_up(word: &str, functions: Option<&Functions>) -> Result<Vec<Word>> {
     bail!("there is no probe '{word}'{where_from}; {}", nearest(word, functions))
 }
 
-/// Entries of the catalog as tracepoints of ours and functions.
-fn split(entries: impl Iterator<Item = &'static catalog::Probe>) -> Vec<Word> {
-    let (tracepoints, functions): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.tracepoint.is_some());
-    let names = tracepoints.iter().filter_map(|entry| entry.tracepoint?.rsplit(':').next());
-    let mut words: Vec<Word> = names.filter_map(probes::by_name).map(Word::Tracepoint).collect();
-    words.push(Word::Entries(functions));
-    words
-}
-
 /// Everything that a pattern fits.
 fn by_pattern(pattern: &str, functions: Option<&Functions>) -> Result<Vec<Word>> {
-    let mut words: Vec<Word> =
-        TRACEPOINTS.iter().filter(|t| fits(pattern, t.name)).map(Word::Tracepoint).collect();
-    let entries =
-        catalog::probes().iter().filter(|entry| entry.tracepoint.is_none() && fits(pattern, entry.name));
-    let entries: Vec<_> = entries.collect();
+    let entries: Vec<_> = catalog::probes().iter().filter(|entry| fits(pattern, entry.name)).collect();
     let others = functions.map(|f| f.matching(|name| fits(pattern, name))).unwrap_or_default();
     let others: Vec<Function> = others.into_iter().filter(|f| catalog::by_name(f.name()).is_none()).collect();
-    if words.is_empty() && entries.is_empty() && others.is_empty() {
+    if entries.is_empty() && others.is_empty() {
         bail!("the pattern '{pattern}' fits no tracepoint and no function that takes a packet or a socket");
     }
-    words.push(Word::Entries(entries));
-    words.push(Word::Functions(others));
-    Ok(words)
+    Ok(vec![Word::Entries(entries), Word::Functions(others)])
 }
 
 /// Whether a pattern of `*` and `?` fits a name.
@@ -360,7 +335,7 @@ fn fits(pattern: &str, name: &str) -> bool {
 
 /// Where to look when there is no probe of a name: the three that are most like it, if any is at all.
 fn nearest(word: &str, functions: Option<&Functions>) -> String {
-    let known = TRACEPOINTS.iter().map(|t| t.name).chain(catalog::probes().iter().map(|entry| entry.name));
+    let known = catalog::probes().iter().map(|entry| entry.name);
     let known = known.chain(catalog::groups().iter().map(|group| group.name));
     let names: BTreeSet<&str> = known.chain(functions.into_iter().flat_map(Functions::names)).collect();
     let alike = names.into_iter().map(|name| (strsim::sorensen_dice(name, word), name));
@@ -401,7 +376,7 @@ pub fn stacks(subject: &Subject, plan: &[Probe]) -> Result<Vec<u16>> {
             bail!(
                 "--stack: {} has no stack that says more than its name; choose functions, or among {}",
                 other.name(),
-                TRACEPOINTS.iter().filter(|t| has_room(t)).map(|t| t.name).collect::<Vec<_>>().join(", ")
+                tracepoints::with_stack().join(", ")
             );
         }
         numbers.extend(found.iter().filter(|probe| probe.is_hopeful()).map(|probe| probe.number));
@@ -485,17 +460,10 @@ fn group_of(probe: &Probe) -> Option<&'static str> {
 /// Whether a probe's record has room for a stack.
 fn records_stacks(probe: &Probe) -> bool {
     match &probe.target {
-        Target::Tracepoint(tracepoint) => has_room(tracepoint),
+        Target::Tracepoint(entry) => entry.stack,
         Target::Function(function) => !function.traces(),
         Target::Absent(_) => true,
     }
-}
-
-/// Whether a tracepoint's record has room for a stack.
-fn has_room(tracepoint: &Tracepoint) -> bool {
-    use types::probe as p;
-    let rare = [p::KFREE_SKB, p::TCP_RETRANSMIT_SKB, p::TCP_RETRANSMIT_SYNACK, p::TCP_SEND_RESET];
-    rare.contains(&tracepoint.id) || [p::TCP_BAD_CSUM, p::ICMP_SEND].contains(&tracepoint.id)
 }
 
 #[cfg(test)]
