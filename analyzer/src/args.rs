@@ -122,6 +122,9 @@ pub struct Repair {
     /// File to write; default: FILE with .repaired.ntc
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Output format
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Output")]
+    pub format: Format,
 }
 
 /// Files to read and how to answer.
@@ -220,6 +223,8 @@ pub enum Format {
     Text,
     /// For programs
     Json,
+    /// For spreadsheets: a record a row of the answer
+    Csv,
 }
 
 /// How times are shown.

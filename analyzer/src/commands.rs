@@ -3,9 +3,9 @@
 pub mod diag;
 pub mod drops;
 pub mod info;
-pub mod json;
 pub mod repair;
 pub mod replay;
+mod rows;
 pub mod trace;
 
 use std::process::ExitCode;

@@ -8,7 +8,7 @@ mod group;
 mod observe;
 mod old;
 
-pub use finding::{Example, Finding, Share, Where};
+pub use finding::{Device, Example, Finding, Share};
 pub use observe::Observer;
 
 #[cfg(test)]

@@ -23,6 +23,17 @@ const NOT_SPECIFIED: &str = "NOT_SPECIFIED";
 /// IP and TCP headers have at most so many bytes each.
 const LONGEST_HEADER: u32 = 60;
 
+impl Severity {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// What an observation means.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Meaning {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod answer;
 pub mod args;
 pub mod commands;
 pub mod diag;

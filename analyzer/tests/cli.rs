@@ -1,7 +1,10 @@
 //! The whole program on captures from scripts.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
 mod common;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
 
 use common::{Lab, MIXED, Output, metadata};
@@ -139,6 +142,60 @@ fn every_answer_is_json_too() {
     assert_eq!(finding["severity"], "error");
     assert_eq!(finding["examples"][0]["skb"], "ffff888100000700");
     assert_eq!(diag["totals"]["errors"], 1);
+}
+
+/// The records of an answer as CSV: values by column name.
+fn records(text: &str) -> Vec<BTreeMap<String, String>> {
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    reader.deserialize().map(|record| record.unwrap()).collect()
+}
+
+#[test]
+fn every_answer_is_csv_too() {
+    let csv = |args: &[&str]| records(&answer(&[args, &["host1.ntc", "--format", "csv"]].concat()));
+    let findings = csv(&["diag"]);
+    assert_eq!(findings.len(), 1);
+    assert_eq!(findings[0]["cause"], "udp-port-closed");
+    assert_eq!((&*findings[0]["packets"], &*findings[0]["flows_at_least"]), ("1", "false"));
+    assert_eq!(findings[0]["devices"], "veth1 (netns server) (1)");
+    let drops = csv(&["drops", "--by", "dev"]);
+    let [drop] = &drops[..] else { panic!("{drops:?}") };
+    assert_eq!((&*drop["host"], &*drop["dev"], &*drop["netns"]), ("host1", "veth1", "4026532002"));
+    assert_eq!((&*drop["count"], &*drop["reason"]), ("1", "NO_SOCKET"));
+    let events = csv(&["replay"]);
+    assert_eq!(events.len(), 10);
+    assert_eq!((&*events[0]["probe"], &*events[0]["sport"]), ("net_dev_queue", "40001"));
+    assert_eq!((&*events[3]["ret"], &*events[3]["saddr"]), ("0", ""), "null is not zero");
+    let lives = csv(&["trace"]);
+    assert_eq!(lives.len(), 10);
+    let last = &lives[6];
+    assert_eq!((&*last["life"], &*last["outcome"], &*last["probe"]), ("1", "dropped", "kfree_skb"));
+    let info = csv(&["info"]);
+    let value = |what: &str, name: &str| {
+        let row = info.iter().find(|row| row["what"] == what && row["name"] == name);
+        row.map(|row| row["value"].clone())
+    };
+    assert_eq!(value("capture", "kernel").as_deref(), Some("6.18.44"));
+    assert_eq!(value("probe", "kfree_skb").as_deref(), Some("2"));
+}
+
+#[test]
+fn json_names_columns_as_the_file_does() {
+    let lab = Lab::new();
+    lab.capture("host1.ntc", "100 probe=nf_hook_slow kind=nf skb=ffff888100000700 ret=0 verdict=NF_DROP hook=INPUT table=filter chain=input hooks=nft_do_chain_inet\n\
+                              110 probe=skb_clone kind=link skb=ffff888100000700 child=ffff888100000800 relation=clone\n");
+    let out = lab.ntana(&["replay", "host1.ntc", "--format", "json"]).out;
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let events = &json["captures"][0]["events"];
+    let schema: BTreeSet<&str> = ntc::schema::COLUMNS.iter().map(|column| column.name).collect();
+    for event in events.as_array().unwrap() {
+        let mut names = event.as_object().unwrap().keys().map(String::as_str);
+        assert!(names.all(|name| name == "time" || schema.contains(name)), "{event}");
+    }
+    let verdict = serde_json::json!(["NF_DROP", "INPUT", "filter", "input", "nft_do_chain_inet"]);
+    let names = ["verdict", "hook", "table", "chain", "hooks"];
+    assert_eq!(serde_json::json!(names.map(|name| &events[0][name])), verdict);
+    assert_eq!((&events[1]["relation"], &events[1]["child"]), (&"clone".into(), &"ffff888100000800".into()));
 }
 
 #[test]
@@ -318,7 +375,13 @@ fn a_closed_pipe_is_success() {
         })
         .collect();
     lab.capture("many.ntc", &many);
-    for command in [&["replay"][..], &["trace"], &["replay", "--format", "json"]] {
+    for command in [
+        &["replay"][..],
+        &["trace"],
+        &["replay", "--format", "json"],
+        &["replay", "--format", "csv"],
+        &["trace", "--format", "csv"],
+    ] {
         let mut child = Command::new(assert_cmd::cargo::cargo_bin("ntana"))
             .args(command)
             .arg(lab.path("many.ntc"))

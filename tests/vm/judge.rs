@@ -204,7 +204,7 @@ fn resolution(file: &Path) -> Result<String, String> {
 /// the losses what TCP does with them.
 fn segments(file: &Path) -> String {
     let lives = lives(file);
-    let cuts = |life: &Value| way::events(life).filter(|event| event["says"] == "segment").count();
+    let cuts = |life: &Value| way::events(life).filter(|event| event["relation"] == "segment").count();
     let cut = lives.iter().filter(|life| passes(life, "__skb_gso_segment") && cuts(life) == 2);
     let dropped = lives.iter().filter(|life| life["outcome"]["kind"] == "dropped");
     let lost = dropped.filter(|life| way::begins_as(life, "segment") && !passes(life, "tcp_v4_rcv"));
@@ -216,8 +216,9 @@ fn merges(file: &Path) -> String {
     let lives = lives(file);
     let related = lives.iter().flat_map(way::events).filter_map(|event| {
         let name = event["probe"].as_str().filter(|name| name.starts_with("skb_"))?;
-        let says = event["says"].as_str().filter(|says| ["segment", "merge"].contains(says))?;
-        Some(format!("{name} {says}\n"))
+        let relation =
+            event["relation"].as_str().filter(|relation| ["segment", "merge"].contains(relation))?;
+        Some(format!("{name} {relation}\n"))
     });
     related.collect::<BTreeSet<_>>().into_iter().collect()
 }
@@ -226,7 +227,7 @@ fn merges(file: &Path) -> String {
 fn copies(file: &Path) -> String {
     let lives = lives(file);
     let usual = || lives.iter().filter(|life| is_usual(life));
-    let copied = usual().filter(|life| way::events(life).skip(1).any(|event| event["says"] == "copy"));
+    let copied = usual().filter(|life| way::events(life).skip(1).any(|event| event["relation"] == "copy"));
     let copies = usual().filter(|life| way::begins_as(life, "copy"));
     format!("{}\n{}", typical(copied.map(Way::of)), typical(copies.map(Way::of)))
 }
@@ -241,7 +242,7 @@ fn fragments(file: &Path) -> String {
     let (sent, joined) = (typical(sent.map(Way::of)).steps, typical(joined.map(Way::of)).steps);
     let taken = sent.iter().position(|step| step.starts_with("net_dev_start_xmit")).map_or(0, |at| at + 1);
     let received = joined.iter().rposition(|step| step.starts_with("netif_receive_skb")).unwrap_or(0);
-    let cuts = lives.iter().flat_map(way::events).filter(|event| event["says"] == "fragment");
+    let cuts = lives.iter().flat_map(way::events).filter(|event| event["relation"] == "fragment");
     let cutters: BTreeSet<&str> = cuts.filter_map(|event| event["probe"].as_str()).collect();
     let cutters: Vec<&str> = cutters.into_iter().collect();
     format!("{}\n\n{}\n\n{}\n", sent[..taken].join("\n"), joined[received..].join("\n"), cutters.join("\n"))

@@ -84,7 +84,7 @@ pub fn passes(life: &Value, probe: &str) -> bool {
 
 /// Whether a packet is the child of another by this relation.
 pub fn begins_as(life: &Value, relation: &str) -> bool {
-    events(life).next().is_some_and(|event| event["says"] == relation)
+    events(life).next().is_some_and(|event| event["relation"] == relation)
 }
 
 /// A text of an event.
@@ -92,9 +92,15 @@ fn text<'a>(event: &'a Value, name: &str) -> &'a str {
     event[name].as_str().unwrap_or_default()
 }
 
+/// The verdict of an event, or what of its packet another one is.
+fn said(event: &Value) -> &str {
+    let verdict = text(event, "verdict");
+    if verdict.is_empty() { text(event, "relation") } else { verdict }
+}
+
 /// Whether an event is what a function returned, and nothing else.
 fn is_return(event: &Value) -> bool {
-    text(event, "nf_hook").is_empty() && text(event, "says").is_empty() && event["ret"].is_i64()
+    text(event, "hook").is_empty() && said(event).is_empty() && event["ret"].is_i64()
 }
 
 /// What was returned.
@@ -110,14 +116,14 @@ fn returned(event: &Value) -> String {
 /// A step: the probe and the device, or what was decided or linked.
 fn step(event: &Value) -> String {
     let probe = text(event, "probe");
-    if !text(event, "nf_hook").is_empty() {
+    if !text(event, "hook").is_empty() {
         // The process id differs from run to run.
-        let table = text(event, "nf_table");
+        let table = text(event, "table");
         let table = if table.starts_with("ntrec-") { "ntrec" } else { table };
-        let rule = event["nf_handle"].as_u64().map_or_else(String::new, |handle| format!(" handle {handle}"));
-        let (chain, hook, says) = (text(event, "nf_chain"), text(event, "nf_hook"), text(event, "says"));
-        return format!("{probe} {table} {chain}{rule} {hook}: {says}");
+        let rule = event["handle"].as_u64().map_or_else(String::new, |handle| format!(" handle {handle}"));
+        let (chain, hook, verdict) = (text(event, "chain"), text(event, "hook"), text(event, "verdict"));
+        return format!("{probe} {table} {chain}{rule} {hook}: {verdict}");
     }
-    let more = if text(event, "says").is_empty() { text(event, "dev") } else { text(event, "says") };
+    let more = if said(event).is_empty() { text(event, "dev") } else { said(event) };
     format!("{probe} {more}").trim_end().to_owned()
 }

@@ -7,30 +7,33 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::json::Document;
-use crate::args::{self, FailOn, Format};
-use crate::diag::{Example, Finding, Observer, Share, Where};
+use crate::answer::{Answer, Head, Labels, Output, Table};
+use crate::args::{self, FailOn};
+use crate::diag::{Device, Example, Finding, Observer, Share};
 use crate::knowledge::{Knowledge, Severity};
 use crate::lifecycle::{Counts, Keep, Lives, OutcomeKind, Tally};
 use crate::loss::Losses;
-use crate::numbers::{counted, grouped};
+use crate::numbers::{Count, counted, grouped};
 use crate::render;
-use crate::source::{Head, Source, for_each_source, netns_name};
+use crate::source::{Source, for_each_source};
 
 /// Frames of a stack that the short form shows.
 const FRAMES: usize = 5;
 
 /// The answer for one capture.
 #[derive(Debug, Serialize)]
-pub struct Answer {
+struct Diagnosis {
     /// Host, time range, what is missing.
-    pub head: Head,
+    head: Head,
     /// Lives by outcome.
-    pub lives: Counts,
+    lives: Counts,
     /// Events of packets, and those that belong to no life.
-    pub tally: Tally,
+    tally: Tally,
     /// What went wrong, worst first.
-    pub findings: Vec<Finding>,
+    findings: Vec<Finding>,
+    /// Whether all evidence is shown to people.
+    #[serde(skip)]
+    detail: bool,
 }
 
 /// All captures together.
@@ -48,12 +51,19 @@ struct Totals {
 
 impl Totals {
     /// Adds an answer.
-    fn add(&mut self, answer: &Answer) {
+    fn add(&mut self, answer: &Diagnosis) {
         let count = |severity| answer.findings.iter().filter(|f| f.severity == severity).count() as u64;
         self.captures += 1;
         self.errors += count(Severity::Error);
         self.warnings += count(Severity::Warning);
         self.lives.add_all(&answer.lives);
+    }
+
+    /// A line about all captures.
+    fn line(&self) -> String {
+        let (errors, warnings) = (counted(self.errors, "error"), counted(self.warnings, "warning"));
+        let (captures, lives) = (counted(self.captures, "capture"), counted(self.lives.lives, "packet"));
+        format!("{errors} and {warnings} in {captures}, {lives}")
     }
 
     /// Whether there is something to fail for.
@@ -69,11 +79,14 @@ impl Totals {
 /// Runs the command.
 pub fn run(args: &args::Diag, out: &mut dyn Write) -> Result<ExitCode> {
     let knowledge = Knowledge::load(&args.input.rules)?;
+    let mut output = Output::begin(args.input.format, &COLUMNS, out)?;
     let mut totals = Totals::default();
-    let all = match args.input.format {
-        Format::Text => text(args, &knowledge, &mut totals, out)?,
-        Format::Json => json(args, &knowledge, &mut totals, out)?,
-    };
+    let all = for_each_source(&args.input, &args.filter, |source| {
+        let answer = answer(source, &knowledge, args.detail)?;
+        totals.add(&answer);
+        output.capture(&answer, &source.labels())
+    })?;
+    output.finish(&totals, &totals.line())?;
     match (all, totals.fails(args.fail_on)) {
         (false, _) => Ok(ExitCode::from(2)),
         (true, true) => Ok(ExitCode::from(1)),
@@ -81,39 +94,8 @@ pub fn run(args: &args::Diag, out: &mut dyn Write) -> Result<ExitCode> {
     }
 }
 
-/// Answers in JSON.
-fn json(args: &args::Diag, knowledge: &Knowledge, totals: &mut Totals, out: &mut dyn Write) -> Result<bool> {
-    let mut document = Document::begin(out)?;
-    let all = for_each_source(&args.input, &args.filter, |source| {
-        let answer = answer(source, knowledge)?;
-        totals.add(&answer);
-        document.capture(&answer)
-    })?;
-    document.end("totals", totals)?;
-    Ok(all)
-}
-
-/// Answers in text.
-fn text(args: &args::Diag, knowledge: &Knowledge, totals: &mut Totals, out: &mut dyn Write) -> Result<bool> {
-    let all = for_each_source(&args.input, &args.filter, |source| {
-        let answer = answer(source, knowledge)?;
-        if totals.captures > 0 {
-            writeln!(out)?;
-        }
-        totals.add(&answer);
-        show(&answer, source, args.detail, out)
-    })?;
-    if totals.captures > 1 {
-        let (errors, warnings) = (counted(totals.errors, "error"), counted(totals.warnings, "warning"));
-        let captures = counted(totals.captures, "capture");
-        let lives = counted(totals.lives.lives, "packet");
-        writeln!(out, "\nall: {errors} and {warnings} in {captures}, {lives}")?;
-    }
-    Ok(all)
-}
-
 /// Diagnoses a capture.
-pub fn answer(source: &mut Source, knowledge: &Knowledge) -> Result<Answer> {
+fn answer(source: &mut Source, knowledge: &Knowledge, detail: bool) -> Result<Diagnosis> {
     let head = source.head();
     let losses = std::mem::take(&mut source.losses);
     let filter = std::mem::take(&mut source.filter);
@@ -123,7 +105,7 @@ pub fn answer(source: &mut Source, knowledge: &Knowledge) -> Result<Answer> {
     source.filter = filter;
     answer.map(|(tally, mut findings)| {
         findings.truncate(limit);
-        Answer { head, lives: tally.outcomes, tally, findings }
+        Diagnosis { head, lives: tally.outcomes, tally, findings, detail }
     })
 }
 
@@ -161,20 +143,91 @@ fn diagnose(
     Ok((tally, observer.findings(losses)))
 }
 
-/// Writes an answer as text.
-pub fn show(answer: &Answer, source: &Source, detail: bool, out: &mut dyn Write) -> Result<()> {
-    answer.head.text(out)?;
-    writeln!(out, "  {}", outcomes(&answer.lives))?;
-    writeln!(out, "{}", verdict(answer))?;
-    for (number, finding) in answer.findings.iter().enumerate() {
-        writeln!(out)?;
-        write_finding(number + 1, finding, source, detail, out)?;
+impl Answer for Diagnosis {
+    fn text(&self, labels: &Labels, out: &mut dyn Write) -> Result<()> {
+        self.head.show(out)?;
+        writeln!(out, "  {}", outcomes(&self.lives))?;
+        writeln!(out, "{}", verdict(self))?;
+        for (number, finding) in self.findings.iter().enumerate() {
+            writeln!(out)?;
+            write_finding(number + 1, finding, self.detail, &mut Page { labels, out })?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn records(&self, labels: &Labels, table: &mut Table<'_>) -> Result<()> {
+        self.findings.iter().try_for_each(|finding| table.record(record(finding, labels)))
+    }
+}
+
+/// The names of the columns of CSV.
+const COLUMNS: [&str; 22] = [
+    "host",
+    "severity",
+    "cause",
+    "title",
+    "about",
+    "packets",
+    "are_drops",
+    "flows",
+    "flows_at_least",
+    "destinations",
+    "destinations_at_least",
+    "first",
+    "last",
+    "locations",
+    "reasons",
+    "rules",
+    "devices",
+    "top_flows",
+    "evidence",
+    "means",
+    "advice",
+    "touched_by_loss",
+];
+
+/// A finding as a record of CSV.
+fn record(finding: &Finding, labels: &Labels) -> [String; COLUMNS.len()] {
+    let Finding { flows, destinations, .. } = finding;
+    [
+        labels.host.clone(),
+        finding.severity.name().to_owned(),
+        finding.cause.clone(),
+        finding.title.clone(),
+        finding.about.clone(),
+        finding.packets.to_string(),
+        finding.are_drops.to_string(),
+        flows.value.to_string(),
+        flows.at_least.to_string(),
+        destinations.value.to_string(),
+        destinations.at_least.to_string(),
+        finding.first.to_string(),
+        finding.last.to_string(),
+        listed(&finding.locations),
+        listed(&finding.reasons),
+        listed(&finding.rules),
+        shares(&finding.devices, |at| device(at, labels)),
+        listed(&finding.top_flows),
+        listed(&finding.evidence),
+        finding.means.clone(),
+        finding.advice.clone(),
+        finding.touched_by_loss.to_string(),
+    ]
+}
+
+/// Things and how often they were seen.
+fn listed(all: &[Share<impl ToString>]) -> String {
+    shares(all, |what| what.to_string())
+}
+
+/// Things and how often they were seen: `a (3); b (1)`.
+fn shares<T>(all: &[Share<T>], show: impl Fn(&T) -> String) -> String {
+    let each = all.iter().map(|share| format!("{} ({})", show(&share.what), grouped(share.count)));
+    each.collect::<Vec<_>>().join("; ")
 }
 
 /// Lives by outcome, in one line.
-pub fn outcomes(lives: &Counts) -> String {
+fn outcomes(lives: &Counts) -> String {
     let mut counts = *lives;
     let parts: Vec<String> = OutcomeKind::ALL
         .iter()
@@ -191,7 +244,7 @@ pub fn outcomes(lives: &Counts) -> String {
 }
 
 /// The line that answers the question.
-fn verdict(answer: &Answer) -> String {
+fn verdict(answer: &Diagnosis) -> String {
     let packets = counted(answer.lives.lives, "packet");
     match answer.findings.len() as u64 {
         0 if answer.head.warnings().is_empty() => format!("no problem found in {packets}"),
@@ -200,37 +253,48 @@ fn verdict(answer: &Answer) -> String {
     }
 }
 
-/// Writes one finding.
-fn write_finding(
-    number: usize,
-    finding: &Finding,
-    source: &Source,
-    detail: bool,
-    out: &mut dyn Write,
-) -> Result<()> {
-    let severity = if finding.severity == Severity::Error { "ERROR" } else { "WARNING" };
-    writeln!(out, "{number}. {severity} {}  {}: {}", finding.cause, finding.title, amount(finding, source))?;
-    line(out, "where", &place(finding, source))?;
-    let rules: Vec<String> =
-        finding.rules.iter().map(|rule| format!("{}{}", rule.what, rule.what.blame())).collect();
-    line(out, "rule", &rules.join("; "))?;
-    line(out, "who", &who(finding))?;
-    line(out, "why", &finding.means)?;
-    line(out, "do", &finding.advice)?;
-    line(out, "seen", &seen(finding))?;
-    if detail {
-        line(out, "count", &finding.counters)?;
+/// Where findings are written as text, and what shows their numbers.
+struct Page<'a> {
+    /// What shows numbers.
+    labels: &'a Labels,
+    /// Where they go.
+    out: &'a mut dyn Write,
+}
+
+impl Page<'_> {
+    /// Writes a line of a finding, unless it says nothing.
+    fn line(&mut self, name: &str, text: &str) -> Result<()> {
+        if !text.is_empty() {
+            writeln!(self.out, "   {name:<5}  {text}")?;
+        }
+        Ok(())
     }
-    let frames: Vec<&str> = render::stack(finding.stack).collect();
+}
+
+/// Writes one finding.
+fn write_finding(number: usize, finding: &Finding, detail: bool, page: &mut Page<'_>) -> Result<()> {
+    let severity = finding.severity.name().to_ascii_uppercase();
+    let amount = amount(finding, page.labels);
+    writeln!(page.out, "{number}. {severity} {}  {}: {amount}", finding.cause, finding.title)?;
+    page.line("where", &place(finding, page.labels))?;
+    let rules = finding.rules.iter().map(|rule| format!("{}{}", rule.what, rule.what.blame()));
+    page.line("rule", &rules.collect::<Vec<_>>().join("; "))?;
+    page.line("who", &who(finding))?;
+    page.line("why", &finding.means)?;
+    page.line("do", &finding.advice)?;
+    page.line("seen", &seen(finding))?;
+    if detail {
+        page.line("count", &finding.counters)?;
+    }
+    let frames: Vec<&str> = render::stack(finding.stack.as_deref().unwrap_or_default()).collect();
     let shown = if detail { frames.len() } else { frames.len().min(FRAMES) };
-    line(out, "stack", &frames[..shown].join(" < "))?;
+    page.line("stack", &frames[..shown].join(" < "))?;
     let examples = if detail { finding.examples.len() } else { 1 };
     for example in finding.examples.iter().take(examples) {
-        line(out, "see", &see(example, source))?;
+        page.line("see", &see(example, page.labels))?;
     }
     if finding.touched_by_loss {
-        line(
-            out,
+        page.line(
             "note",
             "events were lost meanwhile: the counts are lower bounds, and the cause may be another",
         )?;
@@ -238,31 +302,22 @@ fn write_finding(
     Ok(())
 }
 
-/// Writes a line of a finding, unless it says nothing.
-fn line(out: &mut dyn Write, name: &str, text: &str) -> Result<()> {
-    if !text.is_empty() {
-        writeln!(out, "   {name:<5}  {text}")?;
-    }
-    Ok(())
-}
-
 /// How many packets and flows, since when.
-fn amount(finding: &Finding, source: &Source) -> String {
+fn amount(finding: &Finding, labels: &Labels) -> String {
     let noun = if finding.are_drops { "packet" } else { "event" };
-    let more = if finding.more_flows { " at least" } else { "" };
     let flows = match finding.flows {
-        0 => String::new(),
-        flows => format!(",{more} {}", counted(flows, "flow")),
+        Count { value: 0, .. } => String::new(),
+        flows => format!(", {}", flows.of("flow")),
     };
-    let first = source.times.show(finding.first);
+    let first = labels.times.show(finding.first);
     let since = if finding.first == finding.last { "at" } else { "since" };
     format!("{}{flows}, {since} {first}", counted(finding.packets, noun))
 }
 
 /// Victim, places in the kernel and devices.
-fn place(finding: &Finding, source: &Source) -> String {
-    let locations: Vec<&str> = finding.locations.iter().take(3).map(|s| s.what.text()).collect();
-    let devices: Vec<String> = finding.devices.iter().take(3).map(|s| device(s.what, source)).collect();
+fn place(finding: &Finding, labels: &Labels) -> String {
+    let locations: Vec<&str> = finding.locations.iter().take(3).map(|s| s.what.as_str()).collect();
+    let devices: Vec<String> = finding.devices.iter().take(3).map(|s| device(&s.what, labels)).collect();
     let mut parts = vec![finding.about.clone()];
     if !locations.is_empty() {
         parts.push(format!("in {}", locations.join(", ")));
@@ -274,20 +329,16 @@ fn place(finding: &Finding, source: &Source) -> String {
 }
 
 /// A device with its namespace.
-fn device(at: Where, source: &Source) -> String {
-    match at.netns {
-        0 => at.dev.text().to_owned(),
-        inode => format!("{} (netns {})", at.dev, netns_name(&source.capture, inode)),
-    }
+fn device(at: &Device, labels: &Labels) -> String {
+    labels.device(Some(&at.dev), at.netns)
 }
 
 /// The flows that were hit most.
 fn who(finding: &Finding) -> String {
-    let shares = |s: &Share<crate::event::Flow>| format!("{} ({})", s.what, grouped(s.count));
-    let named: Vec<String> = finding.top_flows.iter().map(shares).collect();
-    let rest = finding.flows.saturating_sub(named.len() as u64);
-    let more = if rest > 0 { format!(" and {} more", grouped(rest)) } else { String::new() };
-    named.join("; ") + &more
+    let named = finding.top_flows.len() as u64;
+    let rest = Count { value: finding.flows.value.saturating_sub(named), ..finding.flows };
+    let more = if rest.value > 0 { format!(" and {rest} more") } else { String::new() };
+    listed(&finding.top_flows) + &more
 }
 
 /// What was seen, and figures.
@@ -298,13 +349,12 @@ fn seen(finding: &Finding) -> String {
 }
 
 /// The command that shows an example.
-fn see(example: &Example, source: &Source) -> String {
-    let at = |ts: u64| source.times.since_start(ts);
+fn see(example: &Example, labels: &Labels) -> String {
+    let at = |ts: u64| labels.times.since_start(ts);
     // A microsecond of room on each side, as the times are rounded.
     let (since, until) = ((at(example.start) - 1e-6).max(0.0), at(example.end) + 2e-6);
     format!(
         "ntana trace {} --skb {:x} --since {since:.6}s --until {until:.6}s --detail",
-        source.path.display(),
-        example.skb
+        labels.file, example.skb
     )
 }

@@ -6,17 +6,17 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use rustc_hash::FxHashMap;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::exit_code;
-use super::json::Document;
-use crate::args::{self, By, Format};
+use crate::answer::{Answer, Head, Labels, Output, Table, optional};
+use crate::args::{self, By};
 use crate::event::{Event, Flow, Hook};
 use crate::knowledge::{Knowledge, Severity, function_of};
 use crate::lifecycle::{Keep, Lives};
-use crate::numbers::{counted, grouped, percent};
+use crate::numbers::{Count, counted, grouped, percent};
 use crate::render;
-use crate::source::{Head, Source, for_each_source, netns_name};
+use crate::source::{Source, for_each_source};
 use crate::symbol::Sym;
 
 /// Lines that are counted at most; drops of further ones are counted together.
@@ -51,10 +51,11 @@ const NO_FLOW: Flow = Flow {
 struct Line {
     /// How bad they are.
     severity: Severity,
-    /// Drop reason.
-    reason: Sym,
+    /// Drop reason; none where lines were too many and these are all others.
+    reason: Option<String>,
     /// What they are counted by.
-    what: String,
+    #[serde(flatten)]
+    key: Key,
     /// How many.
     count: u64,
     /// Share of all that are shown, percent.
@@ -65,17 +66,72 @@ struct Line {
     last: u64,
 }
 
+/// What drops are counted by, beside the reason.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(untagged)]
+enum Key {
+    /// Those that came when there were too many lines.
+    Others {
+        /// Always true.
+        others: bool,
+    },
+    /// Nothing else.
+    Reason {},
+    /// The function that dropped.
+    Function {
+        /// Its name.
+        function: Option<String>,
+    },
+    /// A stack of the kernel.
+    Stack {
+        /// Folded, innermost first.
+        stack: Option<String>,
+    },
+    /// A device.
+    Device {
+        /// Its name.
+        dev: Option<String>,
+        /// Its namespace, inode.
+        netns: Option<u32>,
+    },
+    /// Addresses and ports.
+    Flow {
+        /// As text.
+        flow: String,
+    },
+}
+
 /// Drops of one capture.
 #[derive(Debug, Serialize)]
-struct Answer {
+struct Drops {
     /// Host, time range, what is missing.
     head: Head,
     /// Drops that are shown.
     drops: u64,
     /// Drops of healthy traffic that are left out.
     left_out: u64,
+    /// Different lines, of which `lines` has the first.
+    #[serde(flatten, serialize_with = "different")]
+    different: Count,
     /// By the key that was asked for, most frequent first.
     lines: Vec<Line>,
+    /// The key that was asked for.
+    #[serde(skip)]
+    by: By,
+}
+
+/// The members `different` and `different_at_least` (serde).
+fn different<S: Serializer>(count: &Count, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    count.members("different", "different_at_least", serializer)
+}
+
+/// Drops of all captures.
+#[derive(Debug, Default, Serialize)]
+struct Totals {
+    /// Captures.
+    captures: u64,
+    /// Drops.
+    drops: u64,
 }
 
 /// Runs the command.
@@ -89,38 +145,17 @@ pub fn run(args: &args::Drops, out: &mut dyn Write) -> Result<ExitCode> {
         );
     }
     let knowledge = Knowledge::load(&args.input.rules)?;
-    match args.input.format {
-        Format::Text => text(args, &knowledge, out),
-        Format::Json => json(args, &knowledge, out),
-    }
-    .map(exit_code)
-}
-
-/// Answers in text.
-fn text(args: &args::Drops, knowledge: &Knowledge, out: &mut dyn Write) -> Result<bool> {
-    let mut total = (0, 0);
+    let mut output = Output::begin(args.input.format, &columns(args.by), out)?;
+    let mut totals = Totals::default();
     let all = for_each_source(&args.input, &args.filter, |source| {
-        let answer = answer(source, knowledge, args)?;
-        total = (total.0 + 1, total.1 + answer.drops);
-        show(&answer, source, args.by, out)
+        let answer = answer(source, &knowledge, args)?;
+        totals.captures += 1;
+        totals.drops += answer.drops;
+        output.capture(&answer, &source.labels())
     })?;
-    if total.0 > 1 {
-        writeln!(out, "all: {} in {}", counted(total.1, "drop"), counted(total.0, "capture"))?;
-    }
-    Ok(all)
-}
-
-/// Answers in JSON.
-fn json(args: &args::Drops, knowledge: &Knowledge, out: &mut dyn Write) -> Result<bool> {
-    let mut document = Document::begin(out)?;
-    let mut total = 0;
-    let all = for_each_source(&args.input, &args.filter, |source| {
-        let answer = answer(source, knowledge, args)?;
-        total += answer.drops;
-        document.capture(&answer)
-    })?;
-    document.end("drops", &total)?;
-    Ok(all)
+    let Totals { captures, drops } = totals;
+    output.finish(&totals, &format!("{} in {}", counted(drops, "drop"), counted(captures, "capture")))?;
+    Ok(exit_code(all))
 }
 
 /// Counts while events come.
@@ -168,28 +203,44 @@ fn key_of(event: &Event, flow: Flow, by: By) -> LineKey {
 }
 
 /// Counts the drops of a capture.
-fn answer(source: &mut Source, knowledge: &Knowledge, args: &args::Drops) -> Result<Answer> {
+fn answer(source: &mut Source, knowledge: &Knowledge, args: &args::Drops) -> Result<Drops> {
     let head = source.head();
-    let counting = count(source, knowledge, args)?;
-    let drops = counting.lines.values().map(|l| l.1).sum();
-    let mut lines: Vec<Line> = counting
-        .lines
+    let Counting { lines: counted, left_out, .. } = count(source, knowledge, args)?;
+    let drops = counted.values().map(|l| l.1).sum();
+    let others = counted.contains_key(&REST);
+    let different = Count::new(counted.len() as u64, others);
+    let mut lines: Vec<Line> = counted
         .into_iter()
         .map(|(key, (severity, count, first, last))| Line {
             severity,
-            reason: key.reason,
-            what: what(&key, args.by, source),
+            reason: known(key.reason).filter(|_| key != REST),
+            key: plain(&key, args.by),
             count,
             share: percent(count, drops),
             first,
             last,
         })
         .collect();
-    lines.sort_by(|a, b| {
-        b.count.cmp(&a.count).then_with(|| (a.reason.text(), &a.what).cmp(&(b.reason.text(), &b.what)))
-    });
+    lines.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| (&a.reason, &a.key).cmp(&(&b.reason, &b.key))));
     lines.truncate(args.filter.limit.map_or(usize::MAX, |l| usize::try_from(l).unwrap_or(usize::MAX)));
-    Ok(Answer { head, drops, left_out: counting.left_out, lines })
+    Ok(Drops { head, drops, left_out, different, lines, by: args.by })
+}
+
+/// A key as plain data.
+fn plain(key: &LineKey, by: By) -> Key {
+    match by {
+        _ if *key == REST => Key::Others { others: true },
+        By::Reason => Key::Reason {},
+        By::Location => Key::Function { function: known(key.place) },
+        By::Stack => Key::Stack { stack: known(key.place) },
+        By::Dev => Key::Device { dev: known(key.place), netns: Some(key.netns).filter(|inode| *inode != 0) },
+        By::Flow => Key::Flow { flow: key.flow.to_string() },
+    }
+}
+
+/// A text, unless there is none.
+fn known(text: Sym) -> Option<String> {
+    Some(text.text().to_owned()).filter(|text| !text.is_empty())
 }
 
 /// Counts while events come. Lives are rebuilt for the flow of drops without a header, and for `--outcome`-free
@@ -213,58 +264,115 @@ fn count(source: &mut Source, knowledge: &Knowledge, args: &args::Drops) -> Resu
     Ok(counting)
 }
 
-/// What a line counts, as text.
-fn what(key: &LineKey, by: By, source: &Source) -> String {
-    match by {
-        _ if *key == REST => "all others".into(),
-        By::Reason => String::new(),
-        By::Location => key.place.or_dash().to_owned(),
-        By::Stack => render::stack(key.place).collect::<Vec<_>>().join(" < "),
-        By::Dev if key.netns == 0 => key.place.or_dash().to_owned(),
-        By::Dev => format!("{} (netns {})", key.place.or_dash(), netns_name(&source.capture, key.netns)),
-        By::Flow => key.flow.to_string(),
+/// The names of the columns of CSV.
+fn columns(by: By) -> Vec<&'static str> {
+    let keys: &[&str] = match by {
+        By::Reason => &[],
+        By::Location => &["function"],
+        By::Stack => &["stack"],
+        By::Dev => &["dev", "netns"],
+        By::Flow => &["flow"],
+    };
+    let (before, after) = (["host", "severity", "reason"], ["count", "share", "first", "last", "others"]);
+    before.into_iter().chain(keys.iter().copied()).chain(after).collect()
+}
+
+impl Answer for Drops {
+    fn text(&self, labels: &Labels, out: &mut dyn Write) -> Result<()> {
+        self.head.show(out)?;
+        if !self.lines.is_empty() {
+            let header = format!(
+                "{:>10} {:>6}  {:<8} {:<15} {:<15} {:<28} {}",
+                "DROPS",
+                "SHARE",
+                "SEVERITY",
+                "FIRST",
+                "LAST",
+                "REASON",
+                title(self.by)
+            );
+            writeln!(out, "{}", header.trim_end())?;
+        }
+        self.lines.iter().try_for_each(|line| write_line(line, labels, out))?;
+        let hidden = self.different.value.saturating_sub(self.lines.len() as u64);
+        let hidden = match Count::new(hidden, self.different.at_least) {
+            Count { value: 0, .. } => String::new(),
+            count => format!("; {} not shown (--limit)", count.of("line")),
+        };
+        let left_out = match self.left_out {
+            0 => String::new(),
+            n => format!("; {} of healthy traffic left out (--all shows them)", grouped(n)),
+        };
+        Ok(writeln!(out, "{}{hidden}{left_out}", counted(self.drops, "drop"))?)
+    }
+
+    fn records(&self, labels: &Labels, table: &mut Table<'_>) -> Result<()> {
+        self.lines.iter().try_for_each(|line| {
+            let before = [&labels.host, line.severity.name(), line.reason.as_deref().unwrap_or_default()];
+            let after = [line.count.to_string(), format!("{:.3}", line.share)];
+            let times = [line.first.to_string(), line.last.to_string()];
+            let others = matches!(line.key, Key::Others { .. }).to_string();
+            before.into_iter().try_for_each(|field| table.field(field))?;
+            line.key.fields(self.by).iter().try_for_each(|field| table.field(field))?;
+            after.iter().chain(&times).chain([&others]).try_for_each(|field| table.field(field))?;
+            table.end_record()
+        })
     }
 }
 
-/// Writes an answer as text.
-fn show(answer: &Answer, source: &Source, by: By, out: &mut dyn Write) -> Result<()> {
-    answer.head.text(out)?;
-    if !answer.lines.is_empty() {
-        let name = match by {
-            By::Location => "FUNCTION",
-            By::Reason => "",
-            By::Stack => "STACK",
-            By::Dev => "DEVICE",
-            By::Flow => "FLOW",
-        };
-        let header = format!(
-            "{:>10} {:>6}  {:<8} {:<15} {:<15} {:<28} {name}",
-            "DROPS", "SHARE", "SEVERITY", "FIRST", "LAST", "REASON"
-        );
-        writeln!(out, "{}", header.trim_end())?;
+impl Key {
+    /// Its fields in CSV.
+    fn fields(&self, by: By) -> Vec<String> {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        match self {
+            Self::Others { .. } => vec![String::new(); columns(by).len() - columns(By::Reason).len()],
+            Self::Reason {} => Vec::new(),
+            Self::Function { function } => vec![text(function)],
+            Self::Stack { stack } => vec![text(stack)],
+            Self::Device { dev, netns } => vec![text(dev), optional(*netns)],
+            Self::Flow { flow } => vec![flow.clone()],
+        }
     }
-    for line in &answer.lines {
-        write_line(line, source, out)?;
+
+    /// As people read it.
+    fn show(&self, labels: &Labels) -> String {
+        let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+        match self {
+            Self::Others { .. } => "all others".into(),
+            Self::Reason {} => String::new(),
+            Self::Function { function } => or_dash(function),
+            Self::Stack { stack } => {
+                render::stack(stack.as_deref().unwrap_or_default()).collect::<Vec<_>>().join(" < ")
+            }
+            Self::Device { dev, netns } => labels.device(dev.as_deref(), *netns),
+            Self::Flow { flow } => flow.clone(),
+        }
     }
-    let left_out = match answer.left_out {
-        0 => String::new(),
-        n => format!("; {} of healthy traffic left out (--all shows them)", grouped(n)),
-    };
-    Ok(writeln!(out, "{}{left_out}", counted(answer.drops, "drop"))?)
+}
+
+/// The title of the column of what drops are counted by.
+fn title(by: By) -> &'static str {
+    match by {
+        By::Location => "FUNCTION",
+        By::Reason => "",
+        By::Stack => "STACK",
+        By::Dev => "DEVICE",
+        By::Flow => "FLOW",
+    }
 }
 
 /// Writes a line of the table.
-fn write_line(line: &Line, source: &Source, out: &mut dyn Write) -> Result<()> {
-    let severity = match line.severity {
-        Severity::Normal => "normal",
-        Severity::Warning => "warning",
-        Severity::Error => "error",
+fn write_line(line: &Line, labels: &Labels, out: &mut dyn Write) -> Result<()> {
+    let (first, last) = (labels.times.show(line.first), labels.times.show(line.last));
+    let (count, severity) = (grouped(line.count), line.severity.name());
+    let reason = match line.key {
+        Key::Others { .. } => "(too many lines)",
+        _ => line.reason.as_deref().unwrap_or("-"),
     };
-    let (first, last) = (source.times.show(line.first), source.times.show(line.last));
-    let (count, reason) = (grouped(line.count), line.reason.or_dash());
     let text = format!(
         "{count:>10} {:>5.1}%  {severity:<8} {first:<15} {last:<15} {reason:<28} {}",
-        line.share, line.what
+        line.share,
+        line.key.show(labels)
     );
     Ok(writeln!(out, "{}", text.trim_end())?)
 }

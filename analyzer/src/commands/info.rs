@@ -12,17 +12,17 @@ use ntc::{Capture, Count, Interface};
 use serde::Serialize;
 
 use super::exit_code;
-use super::json::Document;
-use crate::args::{self, FilterArgs, Format};
-use crate::numbers::grouped;
-use crate::source::{Head, Source, for_each_source, netns_name};
+use crate::answer::{Answer, Head, Labels, Output, Table};
+use crate::args::{self, FilterArgs};
+use crate::numbers::{counted, grouped};
+use crate::source::{Source, for_each_source};
 
 /// Interfaces that the text form lists.
 const MAX_INTERFACES: usize = 32;
 
 /// What a capture says about itself.
 #[derive(Debug, Serialize)]
-struct Answer {
+struct Info {
     /// Host, time range, what is missing.
     head: Head,
     /// Recorder.
@@ -55,38 +55,40 @@ struct Answer {
     interfaces: Vec<Interface>,
 }
 
-/// Runs the command.
-pub fn run(args: &args::Info, out: &mut dyn Write) -> Result<ExitCode> {
-    match args.input.format {
-        Format::Text => for_each_source(&args.input, &FilterArgs::default(), |source| {
-            let answer = answer(source)?;
-            show(&answer, source, out)
-        }),
-        Format::Json => json(args, out),
-    }
-    .map(exit_code)
+/// What all captures have together.
+#[derive(Debug, Default, Serialize)]
+struct Totals {
+    /// Captures.
+    captures: u64,
+    /// Events.
+    events: u64,
 }
 
-/// Answers in JSON.
-fn json(args: &args::Info, out: &mut dyn Write) -> Result<bool> {
-    let mut document = Document::begin(out)?;
-    let mut rows = 0;
+/// The names of the columns of CSV.
+const COLUMNS: [&str; 4] = ["host", "what", "name", "value"];
+
+/// Runs the command.
+pub fn run(args: &args::Info, out: &mut dyn Write) -> Result<ExitCode> {
+    let mut output = Output::begin(args.input.format, &COLUMNS, out)?;
+    let mut totals = Totals::default();
     let all = for_each_source(&args.input, &FilterArgs::default(), |source| {
         let answer = answer(source)?;
-        rows += answer.head.events;
-        document.capture(&answer)
+        totals.captures += 1;
+        totals.events += answer.head.events;
+        output.capture(&answer, &source.labels())
     })?;
-    document.end("events", &rows)?;
-    Ok(all)
+    let Totals { captures, events } = totals;
+    output.finish(&totals, &format!("{} in {}", counted(events, "event"), counted(captures, "capture")))?;
+    Ok(exit_code(all))
 }
 
 /// Collects what a capture says about itself.
-fn answer(source: &Source) -> Result<Answer> {
+fn answer(source: &Source) -> Result<Info> {
     let metadata = source.capture.metadata();
     let bytes = std::fs::metadata(&source.path)?.len();
     let (kinds, probes) = counts(&source.capture)?;
     let lost = |c: &&Count| c.lost + c.missed > 0;
-    Ok(Answer {
+    Ok(Info {
         head: source.head(),
         recorder: metadata.recorder.clone(),
         command: metadata.command.join(" "),
@@ -134,47 +136,111 @@ fn count(batch: &RecordBatch, column: usize, counts: &mut ByName) {
     }
 }
 
-/// Writes an answer as text.
-fn show(answer: &Answer, source: &Source, out: &mut dyn Write) -> Result<()> {
-    answer.head.text(out)?;
-    let mut line = |name: &str, text: String| match text.is_empty() {
-        true => Ok(()),
-        false => writeln!(out, "{name:<12} {text}"),
-    };
-    line("recorder", answer.recorder.clone())?;
-    line("command", answer.command.clone())?;
-    line("filters", answer.filters.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" "))?;
-    line("machine", format!("{}, {} CPUs, boot {}", answer.machine, answer.cpus, answer.boot_id))?;
-    line("ended", answer.stopped.clone().unwrap_or_else(|| "the recorder did not finish".into()))?;
-    let (bytes, per_event) = (grouped(answer.bytes), answer.bytes_per_event);
-    line("file", format!("{bytes} bytes, {per_event:.1} per event, {} row groups", answer.groups))?;
-    table("kind", &answer.kinds, out)?;
-    table("probe", &answer.probes, out)?;
-    lists(answer, source, out)
+impl Info {
+    /// Name and text of its lines, in order; without a text there is no line.
+    fn lines(&self) -> [(&'static str, String); 6] {
+        let filters: Vec<String> =
+            self.filters.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let ended = self.stopped.clone().unwrap_or_else(|| "the recorder did not finish".into());
+        let (bytes, per_event) = (grouped(self.bytes), self.bytes_per_event);
+        [
+            ("recorder", self.recorder.clone()),
+            ("command", self.command.clone()),
+            ("filters", filters.join(" ")),
+            ("machine", format!("{}, {} CPUs, boot {}", self.machine, self.cpus, self.boot_id)),
+            ("ended", ended),
+            ("file", format!("{bytes} bytes, {per_event:.1} per event, {} row groups", self.groups)),
+        ]
+    }
+
+    /// The facts that are one value each, by name.
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("file", self.head.file.clone()),
+            ("kernel", self.head.kernel.clone()),
+            ("from", self.head.from.clone()),
+            ("to", self.head.to.clone()),
+            ("start", self.head.start.to_string()),
+            ("end", self.head.end.to_string()),
+            ("events", self.head.events.to_string()),
+            ("lost", self.head.lost.to_string()),
+            ("unfinished", self.head.unfinished.to_string()),
+            ("recorder", self.recorder.clone()),
+            ("command", self.command.clone()),
+            ("machine", self.machine.clone()),
+            ("cpus", self.cpus.to_string()),
+            ("boot_id", self.boot_id.clone()),
+            ("stopped", self.stopped.clone().unwrap_or_default()),
+            ("bytes", self.bytes.to_string()),
+            ("groups", self.groups.to_string()),
+        ]
+    }
+}
+
+impl Answer for Info {
+    fn text(&self, labels: &Labels, out: &mut dyn Write) -> Result<()> {
+        self.head.show(out)?;
+        for (name, text) in self.lines().iter().filter(|(_, text)| !text.is_empty()) {
+            writeln!(out, "{name:<12} {text}")?;
+        }
+        by_name("kind", &self.kinds, out)?;
+        by_name("probe", &self.probes, out)?;
+        lists(self, labels, out)
+    }
+
+    fn records(&self, labels: &Labels, table: &mut Table<'_>) -> Result<()> {
+        let host = labels.host.as_str();
+        let mut record = |what: &str, name: &str, value: &str| table.record([host, what, name, value]);
+        for (name, value) in self.facts() {
+            record("capture", name, &value)?;
+        }
+        let counts = |counts: &ByName| counts.clone().into_iter().map(|(name, n)| (name, n.to_string()));
+        let filters = self.filters.clone().into_iter().map(|(name, value)| ("filter", name, value));
+        let kinds = counts(&self.kinds).map(|(name, value)| ("kind", name, value));
+        let probes = counts(&self.probes).map(|(name, value)| ("probe", name, value));
+        let errors = self.head.not_attached.iter();
+        let errors = errors.map(|probe| ("not attached", probe.probe.clone(), probe.error.clone()));
+        let notes = self.head.warnings().into_iter().map(|note| ("missing", String::new(), note));
+        for (what, name, value) in filters.chain(kinds).chain(probes).chain(errors).chain(notes) {
+            record(what, &name, &value)?;
+        }
+        for loss in &self.losses {
+            record("lost", &format!("{} {}", loss.probe, cpu(loss)), &(loss.lost + loss.missed).to_string())?;
+        }
+        for interface in &self.interfaces {
+            let name = format!("{} {}", labels.netns(interface.netns), interface.ifindex);
+            record("interface", &name, &interface.name)?;
+        }
+        Ok(())
+    }
+}
+
+/// Where events were lost.
+fn cpu(loss: &Count) -> String {
+    loss.cpu.map_or_else(|| "all CPUs".to_owned(), |cpu| format!("CPU {cpu}"))
 }
 
 /// Writes losses, probes that are not attached, and interfaces.
-fn lists(answer: &Answer, source: &Source, out: &mut dyn Write) -> Result<()> {
-    for loss in &answer.losses {
-        let cpu = loss.cpu.map_or_else(|| "all CPUs".to_owned(), |cpu| format!("CPU {cpu}"));
-        let (lost, missed) = (grouped(loss.lost), grouped(loss.missed));
+fn lists(info: &Info, labels: &Labels, out: &mut dyn Write) -> Result<()> {
+    for loss in &info.losses {
+        let (lost, missed, cpu) = (grouped(loss.lost), grouped(loss.missed), cpu(loss));
         writeln!(out, "lost         {} on {cpu}: {lost} for want of room, {missed} refused", loss.probe)?;
     }
-    for probe in &answer.head.not_attached {
+    for probe in &info.head.not_attached {
         writeln!(out, "not attached {}: {}", probe.probe, probe.error)?;
     }
-    for interface in answer.interfaces.iter().take(MAX_INTERFACES) {
-        let netns = netns_name(&source.capture, interface.netns);
+    for interface in info.interfaces.iter().take(MAX_INTERFACES) {
+        let netns = labels.netns(interface.netns);
         writeln!(out, "interface    {} (index {}, netns {netns})", interface.name, interface.ifindex)?;
     }
-    match answer.interfaces.len().saturating_sub(MAX_INTERFACES) {
+    match info.interfaces.len().saturating_sub(MAX_INTERFACES) {
         0 => Ok(()),
         more => Ok(writeln!(out, "interface    and {more} more (--format json lists all)")?),
     }
 }
 
 /// Writes numbers by name, greatest first.
-fn table(name: &str, counts: &ByName, out: &mut dyn Write) -> Result<()> {
+fn by_name(name: &str, counts: &ByName, out: &mut dyn Write) -> Result<()> {
     let mut all: Vec<(&String, &u64)> = counts.iter().collect();
     all.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
     for (what, count) in all {

@@ -1,11 +1,10 @@
 //! A finding: one root cause, with everything that is known about it, as plain data.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::event::Flow;
+use crate::answer::Rule;
 use crate::knowledge::Severity;
-use crate::rule::Rule;
-use crate::symbol::Sym;
+use crate::numbers::Count;
 
 /// Something and how often it was seen.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -17,16 +16,16 @@ pub struct Share<T> {
 }
 
 /// A device in a namespace.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-pub struct Where {
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Device {
     /// Device.
-    pub dev: Sym,
-    /// Namespace, inode; 0: unknown.
-    pub netns: u32,
+    pub dev: String,
+    /// Namespace, inode.
+    pub netns: Option<u32>,
 }
 
 /// A life to look at.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Example {
     /// Address of its `sk_buff`, as `ntana trace --skb` takes it.
     #[serde(serialize_with = "hex")]
@@ -36,11 +35,11 @@ pub struct Example {
     /// Last event.
     pub end: u64,
     /// Its flow.
-    pub flow: Flow,
+    pub flow: String,
 }
 
 /// An address of the kernel as text (serde).
-fn hex<S: serde::Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+fn hex<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{value:016x}"))
 }
 
@@ -50,7 +49,7 @@ pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
     /// Root cause.
-    pub cause: Sym,
+    pub cause: String,
     /// What is wrong, one line.
     pub title: String,
     /// What it is about: an address and port, a device, a flow.
@@ -60,24 +59,26 @@ pub struct Finding {
     /// Whether `packets` counts dropped packets; otherwise what the evidence counts.
     pub are_drops: bool,
     /// Flows that it hit.
-    pub flows: u64,
-    /// Whether there were more flows than were counted.
-    pub more_flows: bool,
+    #[serde(flatten, serialize_with = "flows")]
+    pub flows: Count,
+    /// Addresses and ports that these packets were sent to.
+    #[serde(flatten, serialize_with = "destinations")]
+    pub destinations: Count,
     /// First time, ns of CLOCK_MONOTONIC.
     pub first: u64,
     /// Last time.
     pub last: u64,
     /// Functions that dropped, most frequent first.
-    pub locations: Vec<Share<Sym>>,
+    pub locations: Vec<Share<String>>,
     /// Drop or reset reasons.
-    pub reasons: Vec<Share<Sym>>,
+    pub reasons: Vec<Share<String>>,
     /// The rules that dropped.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub rules: Vec<Share<Rule>>,
+    pub rules: Vec<Share<Rule<'static>>>,
     /// Devices and namespaces.
-    pub devices: Vec<Share<Where>>,
+    pub devices: Vec<Share<Device>>,
     /// The flows that were hit most.
-    pub top_flows: Vec<Share<Flow>>,
+    pub top_flows: Vec<Share<String>>,
     /// What it means.
     pub means: String,
     /// What to do.
@@ -89,9 +90,19 @@ pub struct Finding {
     /// Figures: how full buffers were.
     pub figures: Vec<String>,
     /// Stack of an example, folded.
-    pub stack: Sym,
+    pub stack: Option<String>,
     /// Lives to look at.
     pub examples: Vec<Example>,
     /// Whether events were lost while it happened.
     pub touched_by_loss: bool,
+}
+
+/// The members `flows` and `flows_at_least` (serde).
+fn flows<S: Serializer>(count: &Count, serializer: S) -> Result<S::Ok, S::Error> {
+    count.members("flows", "flows_at_least", serializer)
+}
+
+/// The members `destinations` and `destinations_at_least` (serde).
+fn destinations<S: Serializer>(count: &Count, serializer: S) -> Result<S::Ok, S::Error> {
+    count.members("destinations", "destinations_at_least", serializer)
 }

@@ -6,11 +6,11 @@ use std::rc::Rc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::finding::{Example, Finding, Share, Where};
+use super::finding::{self, Device, Finding, Share};
 use crate::address::{Addr, with_port};
 use crate::event::{Event, Flow};
 use crate::knowledge::{Key, Knowledge, Meaning, Severity, function_of};
-use crate::numbers::grouped;
+use crate::numbers::{Count, grouped};
 use crate::rule::Rule;
 use crate::symbol::Sym;
 
@@ -22,6 +22,28 @@ const MAX_GROUPS: usize = 8192;
 const MAX_EXAMPLES: usize = 3;
 /// Flows and places that a finding names.
 const MAX_NAMED: usize = 5;
+
+/// A device in a namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Where {
+    /// Device.
+    pub dev: Sym,
+    /// Namespace, inode; 0: unknown.
+    pub netns: u32,
+}
+
+/// A life to look at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Example {
+    /// Address of its `sk_buff`.
+    pub skb: u64,
+    /// First event, ns of CLOCK_MONOTONIC.
+    pub start: u64,
+    /// Last event.
+    pub end: u64,
+    /// Its flow.
+    pub flow: Flow,
+}
 
 /// What a group is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,8 +70,12 @@ pub(super) struct Observation<'a> {
     pub flow: Flow,
     /// The same as its sender has it: addresses may have been translated since.
     pub origin: Flow,
-    /// The event.
+    /// The event; of several the first.
     pub event: &'a Event,
+    /// How many events there were.
+    pub count: u64,
+    /// When the last of them came.
+    pub last: u64,
     /// The packet's life.
     pub life: Option<Example>,
     /// Device, where the event has none.
@@ -98,6 +124,11 @@ impl<T: Copy + Eq + Hash + Ord> Counter<T> {
         self.more |= other.more;
     }
 
+    /// How many different things there are.
+    fn count(&self) -> Count {
+        Count::new(self.counts.len() as u64, self.more)
+    }
+
     /// The most frequent, at most `most`.
     fn top(&self, most: usize) -> Vec<Share<T>> {
         let mut all: Vec<Share<T>> =
@@ -125,6 +156,8 @@ pub(super) struct Group {
     flows: Counter<Flow>,
     /// The same as their senders have them.
     origins: Counter<Flow>,
+    /// Where these packets were sent to.
+    destinations: Counter<(Addr, u16)>,
     /// Flows, by packets dropped.
     dropped_flows: Counter<Flow>,
     /// Devices.
@@ -154,6 +187,7 @@ impl Group {
             evidence: BTreeMap::new(),
             flows: Counter::default(),
             origins: Counter::default(),
+            destinations: Counter::default(),
             dropped_flows: Counter::default(),
             devices: Counter::default(),
             locations: Counter::default(),
@@ -169,30 +203,34 @@ impl Group {
     fn add(&mut self, seen: &Observation<'_>) {
         let event = seen.event;
         let is_drop = event.hook() == crate::event::Hook::Drop;
+        let dropped = if is_drop { seen.count } else { 0 };
         let first_drop = is_drop && self.drops == 0 && seen.meaning.severity == self.meaning.severity;
         if seen.meaning.severity > self.meaning.severity || first_drop {
             self.meaning = Rc::clone(&seen.meaning);
         }
-        self.drops += u64::from(is_drop);
+        self.drops += dropped;
         self.first = self.first.min(event.ts);
-        self.last = self.last.max(event.ts);
-        *self.evidence.entry(seen.evidence).or_default() += 1;
+        self.last = self.last.max(seen.last);
+        *self.evidence.entry(seen.evidence).or_default() += seen.count;
         if !seen.flow.src.is_none() {
-            self.flows.add(seen.flow, 1);
-            self.origins.add(seen.origin, 1);
-            self.dropped_flows.add(seen.flow, u64::from(is_drop));
+            self.flows.add(seen.flow, seen.count);
+            self.origins.add(seen.origin, seen.count);
+            self.dropped_flows.add(seen.flow, dropped);
+        }
+        if !seen.flow.dst.is_none() {
+            self.destinations.add((seen.flow.dst, seen.flow.dport), seen.count);
         }
         if seen.at.dev.is_some() {
-            self.devices.add(seen.at, 1);
+            self.devices.add(seen.at, seen.count);
         }
         if event.location.is_some() {
-            self.locations.add(event.location, 1);
+            self.locations.add(event.location, seen.count);
         }
         if event.reason.is_some() {
-            self.reasons.add(event.reason, 1);
+            self.reasons.add(event.reason, seen.count);
         }
         if let Some(rule) = seen.rule {
-            self.rules.add(rule, 1);
+            self.rules.add(rule, seen.count);
         }
         // Every socket event has these figures; they matter where the buffer fills up.
         if event.rcvbuf != 0 && event.rmem >= event.rcvbuf / 2 {
@@ -224,6 +262,7 @@ impl Group {
         }
         self.flows.add_all(&other.flows);
         self.origins.add_all(&other.origins);
+        self.destinations.add_all(&other.destinations);
         self.dropped_flows.add_all(&other.dropped_flows);
         self.devices.add_all(&other.devices);
         self.locations.add_all(&other.locations);
@@ -400,7 +439,7 @@ impl<'a> Groups<'a> {
                 .cmp(&a.severity)
                 .then(b.packets.cmp(&a.packets))
                 .then(a.first.cmp(&b.first))
-                .then_with(|| (a.cause.text(), &a.about).cmp(&(b.cause.text(), &b.about)))
+                .then_with(|| (&a.cause, &a.about).cmp(&(&b.cause, &b.about)))
         });
         findings
     }
@@ -461,29 +500,45 @@ fn finding(
     let (first, last) = group.span();
     Finding {
         severity: group.meaning.severity,
-        cause,
+        cause: cause.text().to_owned(),
         title: row.map_or_else(|| cause.text().to_owned(), |r| r.title.clone()),
         about: about(victim, group),
         packets: group.packets(),
         are_drops: group.drops > 0,
-        flows: group.flows.counts.len() as u64,
-        more_flows: group.flows.more,
+        flows: group.flows.count(),
+        destinations: group.destinations.count(),
         first,
         last,
-        locations: group.locations.top(MAX_NAMED),
-        reasons: group.reasons.top(MAX_NAMED),
-        rules: group.rules.top(MAX_NAMED),
-        devices: group.devices.top(MAX_NAMED),
-        top_flows: group.top_flows(),
+        locations: plain(group.locations.top(MAX_NAMED), |name| name.text().to_owned()),
+        reasons: plain(group.reasons.top(MAX_NAMED), |name| name.text().to_owned()),
+        rules: plain(group.rules.top(MAX_NAMED), |rule| rule.plain()),
+        devices: plain(group.devices.top(MAX_NAMED), device),
+        top_flows: plain(group.top_flows(), |flow| flow.to_string()),
         means: group.meaning.means.clone(),
         advice: advice.cloned().unwrap_or_default(),
         counters: group.meaning.counters.clone(),
         evidence: evidence(group),
         figures: figures(group),
-        stack: group.stack,
-        examples: group.examples.clone(),
+        stack: Some(group.stack.text().to_owned()).filter(|stack| !stack.is_empty()),
+        examples: group.examples.iter().map(example).collect(),
         touched_by_loss: lost_during(first, last),
     }
+}
+
+/// Shares with what they are of as plain data.
+fn plain<T, P>(shares: Vec<Share<T>>, plain: impl Fn(&T) -> P) -> Vec<Share<P>> {
+    shares.into_iter().map(|share| Share { what: plain(&share.what), count: share.count }).collect()
+}
+
+/// A device as plain data.
+fn device(at: &Where) -> Device {
+    Device { dev: at.dev.text().to_owned(), netns: Some(at.netns).filter(|inode| *inode != 0) }
+}
+
+/// A life to look at as plain data.
+fn example(life: &Example) -> finding::Example {
+    let Example { skb, start, end, flow } = *life;
+    finding::Example { skb, start, end, flow: flow.to_string() }
 }
 
 /// What a finding is about, as text.
@@ -502,11 +557,11 @@ fn about(victim: Victim, group: &Group) -> String {
 
 /// How many destinations a group has.
 fn destinations(group: &Group) -> String {
-    let all: FxHashSet<(Addr, u16)> = group.flows().map(|f| (f.dst, f.dport)).collect();
-    match all.len() {
-        0 => "this host".into(),
-        1 => all.iter().map(|(addr, port)| with_port(*addr, *port)).collect(),
-        many => format!("{} destinations", grouped(many as u64)),
+    let all = &group.destinations;
+    match (all.count(), all.counts.keys().next()) {
+        (_, None) => "this host".into(),
+        (Count { value: 1, at_least: false }, Some((addr, port))) => with_port(*addr, *port),
+        (many, _) => many.of("destination"),
     }
 }
 

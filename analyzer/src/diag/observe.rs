@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::finding::{Example, Finding, Where};
-use super::group::{Evidence, Groups, Observation};
+use super::finding::Finding;
+use super::group::{Evidence, Example, Groups, Observation, Where};
 use super::old::OldSegments;
 use crate::address::Addr;
 use crate::event::{Event, Flow, Hook};
@@ -116,6 +116,8 @@ impl<'a> Observer<'a> {
             flow,
             origin: if life.flow.is_none() { flow } else { life.flow },
             event,
+            count: 1,
+            last: event.ts,
             life: Some(Example { skb: life.skb, start: life.start, end: life.end, flow }),
             at: place(event, life),
             rule: life.verdict.as_deref().map(Rule::of),
@@ -263,12 +265,20 @@ impl<'a> Observer<'a> {
 
     /// An observation that is not a drop.
     fn observe(&mut self, meaning: Meaning, event: &Event, flow: Flow, detail: Sym) {
+        self.observe_all(meaning, &Pending { count: 1, event: *event, last: event.ts }, flow, detail);
+    }
+
+    /// An observation that was made several times.
+    fn observe_all(&mut self, meaning: Meaning, what: &Pending, flow: Flow, detail: Sym) {
+        let event = &what.event;
         self.groups.add(&Observation {
             meaning: Rc::new(meaning),
             evidence: Evidence { probe: event.probe, detail },
             flow,
             origin: flow,
             event,
+            count: what.count,
+            last: what.last,
             life: None,
             at: Where { dev: event.dev, netns: event.netns },
             rule: None,
@@ -339,11 +349,7 @@ impl<'a> Observer<'a> {
         if !is_enough(row, what.count, sent) {
             return;
         }
-        let meaning: Meaning = row.into();
-        for _ in 1..what.count.min(1_000_000) {
-            self.observe(meaning.clone(), &what.event, *flow, Sym::NONE);
-        }
-        self.observe(meaning, &Event { ts: what.last, ..what.event }, *flow, Sym::NONE);
+        self.observe_all(row.into(), what, *flow, Sym::NONE);
     }
 }
 

@@ -24,7 +24,7 @@ fn findings(script: &str) -> Vec<Finding> {
 
 /// Cause, victim, packets and flows of each finding.
 fn short(findings: &[Finding]) -> Vec<String> {
-    findings.iter().map(|f| format!("{} {} {} {}", f.cause, f.about, f.packets, f.flows)).collect()
+    findings.iter().map(|f| format!("{} {} {} {}", f.cause, f.about, f.packets, f.flows.value)).collect()
 }
 
 /// A SYN to a closed port, its answer, and the client's view.
@@ -61,7 +61,7 @@ fn a_closed_udp_port_is_one_finding() {
          22 7 kfree_skb NO_SOCKET at=__udp4_lib_rcv+0x1",
     );
     assert_eq!(short(&found), ["udp-port-closed 10.0.0.2:99 2 2"]);
-    assert_eq!(found[0].stack.text(), "a+0x1;b+0x2");
+    assert_eq!(found[0].stack.as_deref(), Some("a+0x1;b+0x2"));
     assert_eq!((found[0].first, found[0].last), (11_000, 22_000));
 }
 
@@ -87,7 +87,7 @@ fn packets_behind_a_dead_gateway_are_one_finding() {
          22 8 kfree_skb NEIGH_FAILED at=arp_error_report+0x1 eth0",
     );
     assert_eq!(found.len(), 1, "{:?}", short(&found));
-    assert_eq!(found[0].cause.text(), "neighbour-unreachable");
+    assert_eq!(found[0].cause, "neighbour-unreachable");
     assert_eq!((found[0].about.as_str(), found[0].packets), ("10.0.0.254", 2));
 }
 
@@ -243,7 +243,7 @@ fn errors_come_before_warnings_and_many_before_few() {
          5 7 kfree_skb NETFILTER_DROP at=nf_hook_slow+0x1 flow=10.0.0.1:5>10.0.0.2:3
          6 7 kfree_skb NETFILTER_DROP at=nf_hook_slow+0x1 flow=10.0.0.1:5>10.0.0.2:3",
     );
-    let causes: Vec<&str> = found.iter().map(|f| f.cause.text()).collect();
+    let causes: Vec<&str> = found.iter().map(|f| f.cause.as_str()).collect();
     assert_eq!(causes, ["netfilter-drop", "udp-port-closed", "unknown-drop"]);
     assert_eq!(found[2].about, "NEVER_HEARD at foo");
 }

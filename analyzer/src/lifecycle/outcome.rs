@@ -103,6 +103,13 @@ impl OutcomeKind {
     ];
 }
 
+impl OutcomeKind {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+    }
+}
+
 impl Outcome {
     /// The outcome without its details.
     pub fn kind(&self) -> OutcomeKind {
