@@ -331,8 +331,7 @@ mod root {
     #[test]
     fn prototypes_are_read_from_the_kernel() {
         let Ok(btf) = Btf::kernel() else {
-            eprintln!("skipped: this kernel has no BTF");
-            return;
+            return harness::skip("this kernel has no BTF");
         };
         let received = btf.prototype("ip_rcv").unwrap();
         assert_eq!(received.parameters[0], Type::Pointer("sk_buff".to_owned()));
@@ -344,8 +343,7 @@ mod root {
     #[test]
     fn hook_functions_are_told_by_their_prototype() {
         let Ok(btf) = Btf::kernel() else {
-            eprintln!("skipped: this kernel has no BTF");
-            return;
+            return harness::skip("this kernel has no BTF");
         };
         assert!(btf.functions(Prototype::is_hook).iter().all(|name| *name != "nf_hook_slow"));
         assert!(!btf.prototype("ip_rcv").unwrap().is_hook());

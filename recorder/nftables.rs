@@ -227,7 +227,9 @@ mod root {
             let moved = unsafe { unshare_unsafe(UnshareFlags::NEWNET) };
             match moved.map_err(io::Error::from).and_then(|()| tables(&Socket::open()?).map(drop)) {
                 Ok(()) => work(),
-                Err(error) => eprintln!("skipped: no nftables in a namespace of its own here: {error}"),
+                Err(error) => {
+                    harness::skip(&format!("there is no nftables in a namespace of its own here: {error}"));
+                }
             }
         };
         std::thread::spawn(inside).join().unwrap();

@@ -5,7 +5,7 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use common::{Lab, MIXED, Output, metadata};
 
@@ -382,7 +382,7 @@ fn a_closed_pipe_is_success() {
         &["replay", "--format", "csv"],
         &["trace", "--format", "csv"],
     ] {
-        let mut child = Command::new(assert_cmd::cargo::cargo_bin("ntana"))
+        let mut child = harness::own(assert_cmd::cargo::cargo_bin("ntana"))
             .args(command)
             .arg(lab.path("many.ntc"))
             .stdout(Stdio::piped())

@@ -1,6 +1,6 @@
 //! Captures of real kernels against their expected reports.
 //!
-//! `UPDATE=1` rewrites the reports; their diffs are reviewed like code.
+//! `NTREC_BLESS=1` rewrites the reports; their diffs are reviewed like code.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
@@ -32,15 +32,9 @@ fn report(capture: &str, format: &str) -> String {
     String::from_utf8(ntana.assert().success().get_output().stdout.clone()).unwrap()
 }
 
-/// Compares a report with the expected one, or rewrites it.
+/// Compares a report with the expected one.
 fn check(capture: &str, format: &str, extension: &str) -> Option<String> {
-    let path = folder().join(format!("{capture}.{extension}"));
-    let found = report(capture, format);
-    if std::env::var_os("UPDATE").is_some() {
-        fs::write(&path, &found).unwrap();
-    }
-    let expected = fs::read_to_string(&path).unwrap_or_default();
-    (found != expected).then(|| format!("{}:\n--- expected\n{expected}\n--- found\n{found}", path.display()))
+    harness::compare(&folder().join(format!("{capture}.{extension}")), &report(capture, format)).err()
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Runs the fuzz target's corpus, so that every build does it without a fuzzer.
 //!
-//! `UPDATE=1 cargo test -p ntc --test corpus` makes the seeds anew.
+//! `NTREC_BLESS=1 cargo test -p ntc --test corpus` makes the seeds anew.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
@@ -53,7 +53,7 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
 
 #[test]
 fn the_corpus_is_survived() {
-    if std::env::var_os("UPDATE").is_some() {
+    if harness::blessing() {
         seeds().iter().for_each(|(name, bytes)| fs::write(folder().join(name), bytes).unwrap());
     }
     let mut names = Vec::new();

@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use common::{all, batch, closed, join, metadata, options, place};
@@ -94,7 +94,7 @@ fn a_killed_process_loses_less_than_a_second() {
         return record_slowly(Path::new(&path));
     }
     let (_folder, path) = place();
-    let mut child = Command::new(std::env::current_exe().unwrap())
+    let mut child = harness::own(std::env::current_exe().unwrap())
         .args(["--exact", "a_killed_process_loses_less_than_a_second", "--nocapture"])
         .env("NTC_RECORD", &path)
         .stdout(Stdio::piped())

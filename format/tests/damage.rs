@@ -6,7 +6,6 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use common::{Random, all, batch, closed, constant_batch, metadata, names, options, place};
 use ntc::{Capture, Error, State, Writer};
@@ -28,7 +27,7 @@ fn peak_memory() -> u64 {
 /// Runs a test of this file in a process of its own, so that its memory can be measured.
 fn alone(name: &str) {
     let this = std::env::current_exe().unwrap();
-    let run = Command::new(this).args(["--exact", name, "--include-ignored"]).env("NTC_ALONE", "1").output();
+    let run = harness::own(this).args(["--exact", name, "--include-ignored"]).env("NTC_ALONE", "1").output();
     let output = run.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }

@@ -1,4 +1,4 @@
-//! FORMAT.md describes the columns that the code has. `UPDATE=1` rewrites its table.
+//! FORMAT.md describes the columns that the code has. `NTREC_BLESS=1` rewrites its table.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
@@ -28,10 +28,11 @@ fn format_md_has_the_columns_of_the_code() {
     let text = fs::read_to_string(&path).unwrap();
     let (before, rest) = text.split_once("--test document -->\n").unwrap();
     let (found, after) = rest.split_once("<!-- end of columns -->").unwrap();
-    if std::env::var_os("UPDATE").is_some() {
+    if harness::blessing() {
         let text = format!("{before}--test document -->\n{}<!-- end of columns -->{after}", table());
         return fs::write(&path, text).unwrap();
     }
-    assert_eq!(found, table(), "run UPDATE=1 cargo test -p ntc --test document");
+    let differs = harness::difference(found, &table());
+    assert!(found == table(), "run NTREC_BLESS=1 cargo test -p ntc --test document:\n{differs}");
     assert!(before.contains(&format!("**format {FORMAT_VERSION}**")));
 }

@@ -1,14 +1,14 @@
 //! What can be asked without root: `ntrec check` and `ntrec probes`.
 
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
-use crate::recorder::NTREC;
+use crate::recorder::binary;
 
 /// Runs `ntrec`.
 pub fn ntrec(args: &[&str]) -> Output {
-    Command::new(NTREC).args(args).output().unwrap()
+    harness::own(binary()).args(args).output().unwrap()
 }
 
 /// What it printed, as JSON.
@@ -65,7 +65,7 @@ fn a_word_that_names_no_probe_is_refused() {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     for command in ["check", "probes"] {
-        let mut child = Command::new(NTREC);
+        let mut child = harness::own(binary());
         child.arg(command).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = child.spawn().unwrap();
         drop(child.stdout.take());

@@ -2,7 +2,8 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{ChildStderr, ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -14,8 +15,17 @@ use tempfile::TempDir;
 
 use crate::rows::{self, Row};
 
-/// The recorder that is tested.
-pub const NTREC: &str = env!("CARGO_BIN_EXE_ntrec");
+/// The recorder that is tested: NTREC, which names one that was built to be shipped, or the one built for tests.
+pub fn binary() -> &'static str {
+    static BINARY: LazyLock<String> =
+        LazyLock::new(|| std::env::var("NTREC").unwrap_or_else(|_| env!("CARGO_BIN_EXE_ntrec").to_owned()));
+    &BINARY
+}
+
+/// Whether it is optimised, and so has to keep the README's promises to the letter.
+pub fn is_optimised() -> bool {
+    !cfg!(debug_assertions) || std::env::var_os("NTREC").is_some()
+}
 
 /// How long it may take to attach on a busy machine.
 const ATTACH: Duration = Duration::from_secs(60);
@@ -68,7 +78,7 @@ impl Recorder {
 
     /// Starts it with a file and the directory that is kept meanwhile.
     fn launch_as<S: AsRef<str>>(file: PathBuf, dir: TempDir, args: &[S]) -> Self {
-        let mut command = Command::new(NTREC);
+        let mut command = harness::own(binary());
         command.arg("capture").arg("-o").arg(&file).args(args.iter().map(AsRef::as_ref));
         let mut process = Process::start(command.stdin(Stdio::null()).stderr(Stdio::piped())).unwrap();
         let pipe = process.child.stderr.take().unwrap();

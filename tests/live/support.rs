@@ -2,7 +2,6 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
@@ -13,15 +12,13 @@ use lab::flood::{Flood, Limit, udp_flood};
 use rustix::time::{ClockId, clock_gettime};
 use tempfile::TempDir;
 
-use crate::recorder::NTREC;
+use crate::recorder::binary;
 
-/// Whether tests can run here. If not, the reason is printed; with `CI=true` that is a failure.
+/// Whether tests can run here; see [`harness::skip`].
 pub fn ready() -> bool {
     static OBSTACLE: OnceLock<Option<String>> = OnceLock::new();
     let Some(obstacle) = OBSTACLE.get_or_init(obstacle) else { return true };
-    let demanded = std::env::var_os("CI").is_some_and(|ci| ci == "true");
-    assert!(!demanded, "live tests must run in CI, but {obstacle}");
-    eprintln!("skipped: {obstacle}");
+    harness::skip(obstacle);
     false
 }
 
@@ -34,7 +31,7 @@ fn obstacle() -> Option<String> {
         return Some("this kernel has no BTF".to_owned());
     }
     let dir = tempfile::tempdir().unwrap();
-    let mut trial = Command::new(NTREC);
+    let mut trial = harness::own(binary());
     trial.args(["capture", "--duration", "1ms", "-o"]).arg(dir.path().join("trial.ntc"));
     let output = trial.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -113,8 +110,10 @@ impl Tmpfs {
     pub fn new(size: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = format!("size={size},mode=755");
-        let mount =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "live-test"]).arg(dir.path()).status();
+        let mount = harness::program("mount")
+            .args(["-t", "tmpfs", "-o", &options, "live-test"])
+            .arg(dir.path())
+            .status();
         assert!(mount.unwrap().success());
         Self(dir)
     }
@@ -128,6 +127,6 @@ impl Tmpfs {
 impl Drop for Tmpfs {
     fn drop(&mut self) {
         // Lazily, so that a recorder that still writes does not keep it.
-        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+        let _ = harness::program("umount").arg("-l").arg(self.path()).status();
     }
 }

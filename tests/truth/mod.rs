@@ -12,7 +12,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::io::BufReader;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, UInt8Type, UInt16Type, UInt64Type};
@@ -361,7 +361,7 @@ fn probe<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
 
 /// The lives that an analyzer finds in a capture.
 pub fn lives(ntana: &Path, capture: &Path) -> Vec<Life> {
-    let mut command = Command::new(ntana);
+    let mut command = harness::own(ntana);
     let child = command.args(["trace", "--format", "json"]).arg(capture).stdout(Stdio::piped()).spawn();
     let mut child =
         child.unwrap_or_else(|error| panic!("{}: {error}; cargo build -p ntana", ntana.display()));

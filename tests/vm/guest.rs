@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use assert_cmd::cargo::cargo_bin;
 use lab::scenario::{Ring, SCENARIOS};
@@ -67,13 +66,14 @@ impl Kernel {
     /// Boots a guest that records every scenario; `None`, with the reason printed, if that is not asked for.
     pub fn record(&self) -> Option<Guest> {
         let Some(asked) = std::env::var_os("NTREC_VM") else {
+            // In CI, too: there `make test-vm` comes later.
             eprintln!("skipped: a guest takes minutes; `make test-vm` boots one for each kernel");
             return None;
         };
         let target = Path::new(PROJECT).join("target");
         if !target.join("kernels").join(self.name).join("version").exists() {
             assert!(self.need == Need::Wanted, "kernel {} is missing; run scripts/kernels", self.name);
-            eprintln!("skipped: kernel {} is missing; scripts/kernels says why", self.name);
+            harness::skip(&format!("kernel {} is missing; scripts/kernels says why", self.name));
             return None;
         }
         let folder = target.join("vm").join(self.name);
@@ -91,7 +91,7 @@ impl Kernel {
         let folder = Path::new("target/vm").join(self.name);
         let recorder =
             std::env::var_os("NTREC").expect("NTREC names the recorder, as scripts/test-vm sets it");
-        let mut command = Command::new(Path::new(PROJECT).join("scripts/guest"));
+        let mut command = harness::own(Path::new(PROJECT).join("scripts/guest"));
         command.arg("--out").arg(&folder).arg("--console").arg(folder.join("console"));
         command.args(["--time", PATIENCE, self.name, "tests/vm/record"]);
         command.arg(&folder).arg(cargo_bin("lab")).arg(recorder);

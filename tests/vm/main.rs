@@ -4,8 +4,8 @@
 //! required kernel that is missing is a failure. One guest a kernel records everything into `target/vm/KERNEL`.
 //! With `NTREC_VM=again` what the last run left there is judged once more.
 //!
-//! What a kernel is expected to do stands in `expected/KERNEL/*.txt`; `UPDATE=1` rewrites these files, to be
-//! reviewed like code. Without such a file nothing is expected.
+//! What a kernel is expected to do stands in `expected/KERNEL/*.txt`; `NTREC_BLESS=1` rewrites these files, to be
+//! reviewed like code.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
@@ -126,7 +126,7 @@ impl Host {
     /// Starts a program inside the host, with no input and no output; for other pipes use
     /// `host.run(|| Process::start(&mut command))`.
     pub fn spawn(&self, program: &str, args: &[&str]) -> Result<Process> {
-        let mut command = Command::new(program);
+        let mut command = harness::program(program);
         command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.run(|| Process::start(&mut command))
     }

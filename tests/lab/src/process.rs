@@ -91,7 +91,7 @@ impl Drop for Process {
 /// It has a process group of its own, so that a Ctrl-C at the terminal does not break it off.
 pub(crate) fn tool(program: &str, args: &[&str], input: &str) -> Result<String> {
     let shown = || format!("{program} {}", args.join(" "));
-    let mut child = Command::new(program)
+    let mut child = harness::program(program)
         .args(args)
         .process_group(0)
         .stdin(Stdio::piped())

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{ChildStderr, Command, Stdio};
+use std::process::{ChildStderr, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -31,7 +31,7 @@ pub struct Recording {
 impl Recording {
     /// Starts `recorder capture -o file extra...` and waits until it says that it records.
     pub fn start(recorder: &Path, file: &Path, extra: &[String], stop: &AtomicBool) -> Result<Self> {
-        let mut command = Command::new(recorder);
+        let mut command = harness::own(recorder);
         command.arg("capture").arg("-o").arg(file).args(extra);
         let mut process = Process::start(command.stdin(Stdio::null()).stderr(Stdio::piped()))?;
         let stderr = process.child.stderr.take().context("the recorder has no standard error")?;

@@ -7,7 +7,7 @@ mod faults;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -64,7 +64,7 @@ pub fn ping(from: &Host, addr: IpAddr, count: u32) -> Result<Answered> {
 /// Like [`ping`], while `tcpdump` listens on the sender's device; returns also how many packets it printed.
 pub fn ping_watched(from: &Host, addr: IpAddr, count: u32) -> Result<(Answered, u32)> {
     let packets = (2 * count).to_string();
-    let mut command = Command::new("tcpdump");
+    let mut command = harness::program("tcpdump");
     // As root: it would not find its user where there is no login.
     command.args(["-Z", "root", "-n", "-i", "eth0", "--immediate-mode", "-c", &packets, "icmp or icmp6"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

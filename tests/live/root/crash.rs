@@ -10,7 +10,7 @@ use lab::Net;
 use ntc::{Capture, State};
 use rustix::process::Signal;
 
-use crate::recorder::{Recorder, only_with};
+use crate::recorder::{Recorder, is_optimised, only_with};
 use crate::rows::{self, Row, gaps, numbers};
 use crate::support::{Stopping, monotonic, send_steadily, undisturbed};
 
@@ -19,8 +19,10 @@ use crate::support::{Stopping, monotonic, send_steadily, undisturbed};
 const RATES: [u32; 2] = [2000, 8000];
 /// Recordings one after the other.
 const IN_TURN: usize = 10;
-/// What may be lost, ns. Without optimisation and beside others, encoding alone can take what the promise leaves.
-const LOST: u64 = if cfg!(debug_assertions) { 2_000_000_000 } else { 1_000_000_000 };
+/// What may be lost, ns. Without optimisation, encoding alone can take what the promise leaves.
+fn may_be_lost() -> u64 {
+    if is_optimised() { 1_000_000_000 } else { 2_000_000_000 }
+}
 
 /// A random number from 0 to before `below`.
 fn random(below: u64) -> u64 {
@@ -61,7 +63,7 @@ fn kill_one(rate: u32) {
     let before = rows::read(&capture);
     let newest = before.iter().filter(|row| row.seq.is_some()).map(|row| row.ts).max().unwrap_or(began);
     let late = killed.saturating_sub(newest);
-    assert!(late <= LOST, "the newest row is {} ms old; {}", late / 1_000_000, told());
+    assert!(late <= may_be_lost(), "the newest row is {} ms old; {}", late / 1_000_000, told());
     let repaired = left.file.with_extension("repaired.ntc");
     let report = ntc::repair(&left.file, &repaired).unwrap();
     let closed = Capture::open(&repaired).unwrap();

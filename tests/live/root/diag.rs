@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
@@ -10,7 +9,7 @@ use lab::Net;
 use lab::scenario::{Ring, SCENARIOS};
 use serde_json::Value;
 
-use crate::recorder::{NTREC, Recording, only_with, record};
+use crate::recorder::{Recording, binary, only_with, record};
 use crate::support::beside_others;
 
 /// Scenarios at the same time.
@@ -43,8 +42,8 @@ fn play(name: &str, profile: &str) -> Recording {
 
 /// What the analyzer finds.
 fn diagnose(file: &Path) -> Value {
-    let ntana = Path::new(NTREC).with_file_name("ntana");
-    let output = Command::new(&ntana).args(["diag", "--format", "json"]).arg(file).output();
+    let ntana = Path::new(binary()).with_file_name("ntana");
+    let output = harness::own(&ntana).args(["diag", "--format", "json"]).arg(file).output();
     let output = output.unwrap_or_else(|error| panic!("{}: {error}; cargo build -p ntana", ntana.display()));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()

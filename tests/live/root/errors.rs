@@ -9,7 +9,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::recorder::NTREC;
+use crate::recorder::binary;
 use crate::support::{Tmpfs, beside_others};
 
 /// A directory of its own, which anybody may read and write.
@@ -21,7 +21,7 @@ fn open_dir() -> TempDir {
 
 /// `ntrec capture` to a file; should it begin after all, it ends at once.
 fn capture<S: AsRef<OsStr>>(file: &Path, args: &[S]) -> Command {
-    let mut command = Command::new(NTREC);
+    let mut command = harness::own(binary());
     command.args(["capture", "--duration", "1ms", "-o"]).arg(file).args(args);
     command
 }
@@ -109,7 +109,7 @@ fn words_that_make_no_sense_are_refused() {
         (["--duration", "soon"], ["soon", "--duration"]),
     ] {
         // The trial's own duration would be the first one given.
-        let mut command = Command::new(NTREC);
+        let mut command = harness::own(binary());
         command.args(["capture", "-o"]).arg(&file).args(args);
         if args[0] != "--duration" {
             command.args(["--duration", "1ms"]);
@@ -124,9 +124,9 @@ fn who_may_not_record_is_told_what_is_missing() {
     let (dir, tools) = (open_dir(), open_dir());
     // The build's directory need not be readable by everybody.
     let copy = tools.path().join("ntrec");
-    fs::copy(NTREC, &copy).unwrap();
+    fs::copy(binary(), &copy).unwrap();
     fs::set_permissions(&copy, Permissions::from_mode(0o755)).unwrap();
-    let mut command = Command::new("setpriv");
+    let mut command = harness::program("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&copy);
     command.args(["capture", "--duration", "1ms", "-o"]).arg(dir.path().join("new.ntc"));
     check_refusal(dir.path(), &mut command, &["CAP_BPF", "root"]);
@@ -134,7 +134,7 @@ fn who_may_not_record_is_told_what_is_missing() {
 
 /// Runs a shell script with mounts of its own before `exec`.
 fn with_mounts(script: &str, command: &Command) -> Command {
-    let mut outer = Command::new("unshare");
+    let mut outer = harness::program("unshare");
     outer.args(["--mount", "sh", "-e", "-c", &format!("{script}; exec \"$@\""), "sh"]);
     outer.arg(command.get_program()).args(command.get_args());
     outer

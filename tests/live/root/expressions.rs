@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use lab::{Net, Pair, Process, traffic};
@@ -93,7 +93,7 @@ fn expression() -> impl Strategy<Value = String> {
 
 /// Whether libpcap lets it pass anything at all: it refuses what contradicts itself.
 fn makes_sense(expression: &str) -> bool {
-    Command::new("tcpdump").args(["-y", "EN10MB", "-d", expression]).output().unwrap().status.success()
+    harness::program("tcpdump").args(["-y", "EN10MB", "-d", expression]).output().unwrap().status.success()
 }
 
 /// Gives both ends addresses that expressions ask for. Neighbours are not asked again while a test runs.
@@ -144,7 +144,7 @@ fn await_last(dump: &Path) {
 
 /// tcpdump, once it records what the server receives.
 fn tcpdump(pair: &Pair, file: &Path) -> Process {
-    let mut command = Command::new("tcpdump");
+    let mut command = harness::program("tcpdump");
     command.args(["-Z", "root", "-i", "eth0", "-Q", "in", "--immediate-mode", "-U", "-w"]).arg(file);
     command.stdin(Stdio::null()).stderr(Stdio::piped());
     let mut process = pair.server.run(|| Process::start(&mut command)).unwrap();
@@ -157,7 +157,7 @@ fn tcpdump(pair: &Pair, file: &Path) -> Process {
 /// Lengths of the packets in tcpdump's recording that libpcap lets pass, without the link layer's header.
 fn passed(recording: &Path, expression: &str) -> Vec<u32> {
     let output =
-        Command::new("tcpdump").arg("-r").arg(recording).args(["-w", "-", expression]).output().unwrap();
+        harness::program("tcpdump").arg("-r").arg(recording).args(["-w", "-", expression]).output().unwrap();
     assert!(output.status.success(), "{expression}: {}", String::from_utf8_lossy(&output.stderr));
     lengths(&output.stdout)
 }

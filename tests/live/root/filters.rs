@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use lab::{Net, Process, traffic};
@@ -402,7 +402,7 @@ fn a_process_filter_lets_only_its_own_packets_pass() {
     let net = Net::new().unwrap();
     // The shell becomes `ping` when it is told to, and keeps its number.
     let script = "read go && exec ping -q -n -c 3 -i 0.01 10.77.2.2";
-    let mut command = Command::new("sh");
+    let mut command = harness::program("sh");
     command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::null());
     let mut ping = net.client.run(|| Process::start(&mut command)).unwrap();
     let hosts = [&net.client, &net.router, &net.server];

@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::process::Command;
 
 use lab::{Net, traffic};
 
-use crate::recorder::{NTREC, only, record};
+use crate::recorder::{binary, only, record};
 use crate::support::beside_others;
 
 #[test]
@@ -15,8 +14,9 @@ fn the_file_is_its_owners_alone() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("mine.ntc");
     let record = |more: &str| {
-        let script = format!("umask 0; exec {NTREC} capture --duration 1ms -o {} {more}", file.display());
-        assert!(Command::new("sh").args(["-c", &script]).output().unwrap().status.success());
+        let script =
+            format!("umask 0; exec {} capture --duration 1ms -o {} {more}", binary(), file.display());
+        assert!(harness::program("sh").args(["-c", &script]).output().unwrap().status.success());
         fs::metadata(&file).unwrap().mode() & 0o7777
     };
     assert_eq!(record(""), 0o600);
@@ -46,8 +46,8 @@ fn progress_is_shown_on_a_terminal_only() {
     let Some(_turn) = beside_others() else { return };
     let (host, dir) = (Net::alone().unwrap(), tempfile::tempdir().unwrap());
     let args = format!("capture --duration 2200ms --netns {} -o {}", host.inode(), dir.path().display());
-    let on_terminal = Command::new("script")
-        .args(["-q", "-e", "-c", &format!("{NTREC} {args}/terminal.ntc"), "/dev/null"])
+    let on_terminal = harness::program("script")
+        .args(["-q", "-e", "-c", &format!("{} {args}/terminal.ntc", binary()), "/dev/null"])
         .output()
         .unwrap();
     let shown = String::from_utf8_lossy(&on_terminal.stdout).into_owned();
@@ -56,7 +56,7 @@ fn progress_is_shown_on_a_terminal_only() {
         shown.matches("0 events").count() > 1 && shown.contains("\r") && shown.contains("lost"),
         "{shown:?}"
     );
-    let into_a_pipe = Command::new(NTREC).args(format!("{args}/pipe.ntc").split(' ')).output().unwrap();
+    let into_a_pipe = harness::own(binary()).args(format!("{args}/pipe.ntc").split(' ')).output().unwrap();
     let said = String::from_utf8_lossy(&into_a_pipe.stderr).into_owned();
     assert!(into_a_pipe.status.success() && into_a_pipe.stdout.is_empty());
     assert!(!said.contains(['\r', '\u{1b}']), "{said:?}");

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::Range;
-use std::process::Command;
 
 use lab::Net;
 
 use super::hooks::SCENES;
-use crate::recorder::{NTREC, Recorder, Recording, only_with};
+use crate::recorder::{Recorder, Recording, binary, only_with};
 use crate::rows::Row;
 use crate::support::{beside_others, monotonic};
 
@@ -75,11 +74,12 @@ fn a_kernel_without_types_is_recorded_with_those_of_a_file() {
     fs::copy("/sys/kernel/btf/vmlinux", &types).unwrap();
     let script = format!(
         "mount -t tmpfs none /sys/kernel/btf; mount -t tmpfs none /boot;
-         exec {NTREC} capture --profile life --duration 1ms --btf {} -o {}",
+         exec {} capture --profile life --duration 1ms --btf {} -o {}",
+        binary(),
         types.display(),
         file.display()
     );
-    let output = Command::new("unshare").args(["--mount", "sh", "-e", "-c", &script]).output().unwrap();
+    let output = harness::program("unshare").args(["--mount", "sh", "-e", "-c", &script]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let probes = ntc::Capture::open(&file).unwrap().metadata().probes.clone();
     assert_eq!(backends(&probes), BTreeSet::from(["raw_tp".to_owned()]));

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use lab::numbered::{Amount, Route, send};
 
-use crate::recorder::{NTREC, Recording, only_with, record};
+use crate::recorder::{Recording, binary, only_with, record};
 use crate::support::undisturbed;
 use crate::truth::{Figures, Truth, lives};
 
@@ -38,7 +38,7 @@ fn recorded(route: Route, args: &[&str]) -> Recording {
 #[test]
 fn no_event_is_joined_to_a_packet_that_it_is_not_of() {
     let Some(_turn) = undisturbed() else { return };
-    let ntana = Path::new(NTREC).with_file_name("ntana");
+    let ntana = Path::new(binary()).with_file_name("ntana");
     let mut faults = Vec::new();
     eprintln!("{:<11}{}", "profile net", Figures::TITLE);
     for (name, route) in Route::ALL {
