@@ -20,23 +20,22 @@ fn output(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A virtual environment of the test's own, with the libraries in it; made once.
-fn python() -> PathBuf {
+/// The virtual environment with the libraries in it, as `scripts/setup test` makes it; `None` if it is not there, and said.
+fn python() -> Option<PathBuf> {
     let folder = root().join("target/readers");
-    let python = folder.join("bin/python");
-    if !folder.join("complete").exists() {
-        output(Command::new("python3").args(["-m", "venv"]).arg(&folder));
-        let packages = ["pyarrow", "duckdb", "polars", "pytz"];
-        output(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(packages));
-        std::fs::write(folder.join("complete"), "").unwrap();
+    let text = |path: PathBuf| std::fs::read_to_string(path).ok();
+    let complete = text(folder.join("complete"));
+    if complete.is_none() || complete != text(root().join("tests/readers.txt")) {
+        harness::skip("target/readers is not what tests/readers.txt lists: run scripts/setup test");
+        return None;
     }
-    python
+    Some(folder.join("bin/python"))
 }
 
 /// What `ntana info` says of a capture.
 fn info(capture: &Path) -> Value {
     let ntana = Path::new(env!("CARGO_BIN_EXE_ntrec")).with_file_name("ntana");
-    let text = output(Command::new(ntana).args(["info", "--format", "json"]).arg(capture));
+    let text = output(harness::own(ntana).args(["info", "--format", "json"]).arg(capture));
     serde_json::from_str(&text).unwrap()
 }
 
@@ -48,10 +47,10 @@ fn rows_by_probe(table: &Value) -> BTreeMap<String, u64> {
 
 #[test]
 fn other_readers_agree_with_ntana() {
-    let python = python();
+    let Some(python) = python() else { return };
     for capture in ["demo", "tcp-closed-port"] {
         let path = root().join(format!("fixtures/{capture}.ntc"));
-        let text = output(Command::new(&python).arg(root().join("tests/readers.py")).arg(&path));
+        let text = output(harness::own(&python).arg(root().join("tests/readers.py")).arg(&path));
         let found: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(found["duckdb"], found["polars"]);
         assert_eq!(found["duckdb"], found["pyarrow"]);
