@@ -40,6 +40,20 @@ pub enum Command {
     Repair(Repair),
 }
 
+impl Command {
+    /// The captures that are asked.
+    pub fn files(&self) -> &[PathBuf] {
+        match self {
+            Self::Diag(Diag { input, .. })
+            | Self::Trace(Trace { input, .. })
+            | Self::Drops(Drops { input, .. })
+            | Self::Replay(Replay { input, .. })
+            | Self::Info(Info { input }) => &input.files,
+            Self::Repair(Repair { file, .. }) => std::slice::from_ref(file),
+        }
+    }
+}
+
 /// Arguments of `ntana diag`.
 #[derive(Debug, Args)]
 pub struct Diag {

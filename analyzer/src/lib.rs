@@ -8,6 +8,7 @@
 pub mod address;
 pub mod answer;
 pub mod args;
+pub mod captures;
 pub mod commands;
 pub mod diag;
 pub mod event;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use ntana::args::{Cli, Command};
-use ntana::{commands, is_closed_pipe};
+use ntana::{captures, commands, is_closed_pipe};
 
 fn main() -> ExitCode {
     match run(&Cli::parse().command) {
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
 
 /// Answers one question.
 fn run(command: &Command) -> anyhow::Result<ExitCode> {
+    captures::check(command.files())?;
     let mut out = BufWriter::new(stdout().lock());
     let code = match command {
         Command::Diag(args) => commands::diag::run(args, &mut out),

@@ -346,6 +346,34 @@ fn options_take_the_words_that_the_recorders_take() {
 }
 
 #[test]
+fn captures_are_given_once_and_not_too_many() {
+    let lab = mixed();
+    lab.capture("host2.ntc", MIXED);
+    std::fs::copy(lab.path("host1.ntc"), lab.path("copy.ntc")).unwrap();
+    std::fs::hard_link(lab.path("host1.ntc"), lab.path("link.ntc")).unwrap();
+    let refused = |args: &[&str], expected: &str| {
+        for command in ["diag", "trace", "drops", "replay", "info"] {
+            let output = lab.ntana(&[&[command], args].concat());
+            assert_eq!((output.code, output.out.as_str()), (2, ""), "{command}");
+            assert_eq!(output.err, format!("ntana: {expected}\n"), "{command}");
+        }
+    };
+    refused(&["host1.ntc", "host1.ntc"], "host1.ntc is the same file as host1.ntc: give each capture once");
+    refused(
+        &["host1.ntc", "./host1.ntc"],
+        "./host1.ntc is the same file as host1.ntc: give each capture once",
+    );
+    refused(
+        &["link.ntc", "host2.ntc", "host1.ntc"],
+        "host1.ntc is the same file as link.ntc: give each capture once",
+    );
+    refused(&["host1.ntc", "copy.ntc"], "copy.ntc is a copy of host1.ntc: give each capture once");
+    let many: Vec<String> = (0..51).map(|number| format!("{number}.ntc")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    refused(&many, "at most 50 captures are read at once, and these are 51");
+}
+
+#[test]
 fn an_unreadable_file_does_not_stop_the_others() {
     let output = mixed().ntana(&["diag", "missing.ntc", "host1.ntc"]);
     assert_eq!(output.code, 2);

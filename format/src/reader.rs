@@ -76,6 +76,13 @@ impl Capture {
         Self::new(path, main, recover::open_journal(path))
     }
 
+    /// The random number of a capture, which its copies have too; none where the file does not begin as the recorder's do.
+    pub fn id_of(path: &Path) -> Result<Option<u64>, Error> {
+        let main = Source::open(path)?;
+        let head = scan::first_head(&main).map_err(|error| Error::io(path, "reading it", error))?;
+        Ok(head.map(|head| head.id))
+    }
+
     /// Opens a capture that is in memory. Errors call it `<memory>`.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Error> {
         Self::new(Path::new("<memory>"), Source::memory(bytes), None)

@@ -77,13 +77,18 @@ fn is_sane(head: &Head) -> bool {
 /// Finds all checkpoints.
 pub fn find(source: &Source) -> io::Result<Found> {
     let mut search = Search { source, id: None, fakes: 0, found: Found::default() };
-    search.id = head_at(source, PARQUET.len() as u64)?.map(|head| head.id);
+    search.id = first_head(source)?.map(|head| head.id);
     let last = search.last_of_closed()?;
     search.found.closed = last.is_some();
     search.backwards(last)?;
     search.found.heads.reverse();
     search.found.gaps.reverse();
     Ok(search.found)
+}
+
+/// The head of the checkpoint that a file begins with.
+pub fn first_head(source: &Source) -> io::Result<Option<Head>> {
+    head_at(source, PARQUET.len() as u64)
 }
 
 /// A search from the end of the file to its beginning.
