@@ -197,6 +197,8 @@ struct sock_part {
 	__u32 lost_out;
 	__u32 sacked_out;
 	__u32 total_retrans;
+	__u32 min_rtt; /* us; 0 where none was measured */
+	__u32 pad2;
 };
 
 /* A function's return, or a packet that was made of another. */
@@ -226,7 +228,7 @@ struct hooks_part {
 
 _Static_assert(sizeof(struct record) == 136, "no implicit padding on the wire");
 _Static_assert(sizeof(struct free_part) == 16, "no implicit padding on the wire");
-_Static_assert(sizeof(struct sock_part) == 128, "no implicit padding on the wire");
+_Static_assert(sizeof(struct sock_part) == 136, "no implicit padding on the wire");
 _Static_assert(sizeof(struct call_part) == 16, "no implicit padding on the wire");
 _Static_assert(sizeof(struct netfilter_part) == 208, "no implicit padding on the wire");
 _Static_assert(sizeof(struct hooks_part) == 136, "no implicit padding on the wire");

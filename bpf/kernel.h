@@ -149,6 +149,15 @@ struct inet_connection_sock {
 	__u8 icsk_ca_state : 5;
 };
 
+struct minmax_sample {
+	__u32 t;
+	__u32 v;
+};
+
+struct minmax {
+	struct minmax_sample s[3];
+};
+
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
 	__u32 snd_nxt;
@@ -159,6 +168,7 @@ struct tcp_sock {
 	__u32 snd_wnd;
 	__u32 rcv_wnd;
 	__u32 srtt_us;
+	struct minmax rtt_min;
 	__u32 packets_out;
 	__u32 retrans_out;
 	__u32 lost_out;

@@ -373,6 +373,9 @@ static __always_inline void fill_tcp(struct sock_part *s, struct tcp_sock *tp, e
 	s->lost_out = get32(&tp->lost_out, how);
 	s->sacked_out = get32(&tp->sacked_out, how);
 	s->total_retrans = get32(&tp->total_retrans, how);
+	s->min_rtt = get32(&tp->rtt_min.s[0].v, how);
+	if (s->min_rtt == ~0U)
+		s->min_rtt = 0; /* as tcp_init_sock() leaves it */
 }
 
 static __always_inline void fill_sock(struct sock_part *s, struct sock *sk, enum access how)

@@ -97,7 +97,6 @@ fn describe(args: &Capture, enums: &Enums) -> Metadata {
     let named =
         [("skb_drop_reason", &enums.drop), ("sk_rst_reason", &enums.reset), ("tcp_state", &enums.tcp)];
     Metadata {
-        format: ntc::schema::FORMAT_VERSION,
         recorder: concat!("ntrec ", env!("CARGO_PKG_VERSION")).to_owned(),
         command: std::env::args().collect(),
         host: host::describe(),

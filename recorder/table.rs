@@ -620,6 +620,7 @@ fn put_tcp(rows: &mut Rows, row: usize, s: &sock_part) {
     rows.snd_wnd.put(row, s.snd_wnd);
     rows.rcv_wnd.put(row, s.rcv_wnd);
     rows.srtt.put(row, s.srtt);
+    put_nonzero(&mut rows.min_rtt, row, s.min_rtt);
     rows.packets_out.put(row, s.packets_out);
     rows.retrans_out.put(row, s.retrans_out);
     rows.lost_out.put(row, s.lost_out);

@@ -11,7 +11,7 @@ pub const HEADER_LONG: usize = 128;
 
 const _: () = assert!(size_of::<record>() == 136, "struct record changed: update parse()");
 const _: () = assert!(size_of::<free_part>() == 16, "struct free_part changed: update parse()");
-const _: () = assert!(size_of::<sock_part>() == 128, "struct sock_part changed: update parse()");
+const _: () = assert!(size_of::<sock_part>() == 136, "struct sock_part changed: update parse()");
 
 const _: () = assert!(size_of::<call_part>() == 16, "struct call_part changed: update parse()");
 const _: () = assert!(size_of::<netfilter_part>() == 208, "struct netfilter_part changed: update parse()");

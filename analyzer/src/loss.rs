@@ -1,12 +1,12 @@
 //! When events were lost: the loss rows of a capture and the gaps in its per-CPU counters.
 
 use anyhow::Result;
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Int32Type, Int64Type, UInt16Type, UInt64Type};
-use arrow_array::{Array, RecordBatch};
-use ntc::{Capture, State};
+use ntc::{Batch, Capture, ColumnId, State, Value};
 use rustc_hash::FxHashMap;
 
+/// The columns that losses are read from.
+const COLUMNS: [ColumnId; 6] =
+    [ColumnId::Ts, ColumnId::Cpu, ColumnId::Seq, ColumnId::Kind, ColumnId::Value, ColumnId::Span];
 /// Intervals that are remembered; of more, neighbours become one.
 const MAX_INTERVALS: usize = 64 << 10;
 
@@ -26,7 +26,7 @@ impl Losses {
         let total = capture.metadata().totals.lost();
         if total > 0 || *capture.state() == State::Unfinished {
             for group in 0..capture.groups().len() {
-                scan.add(&capture.read(group, &["ts", "cpu", "seq", "kind", "value", "span"])?);
+                scan.add(&capture.read(group, &COLUMNS)?);
             }
         }
         let lost = total.max(scan.rows_lost).max(scan.gaps_lost);
@@ -72,22 +72,22 @@ struct Scan {
 }
 
 impl Scan {
-    /// Adds the losses of a row group with the columns ts, cpu, seq, kind, value, span.
-    fn add(&mut self, batch: &RecordBatch) {
-        let number = |column: usize| batch.column(column).as_primitive_opt::<UInt64Type>();
-        let (Some(ts), Some(seq), Some(span)) = (number(0), number(2), number(5)) else { return };
-        let Some(cpu) = batch.column(1).as_primitive_opt::<UInt16Type>() else { return };
-        let Some(value) = batch.column(4).as_primitive_opt::<Int64Type>() else { return };
-        let loss = key_of(batch.column(3).as_ref(), ntc::schema::kind::LOSS);
-        let kinds = batch.column(3).as_dictionary_opt::<Int32Type>();
-        for row in 0..batch.num_rows() {
-            if seq.is_valid(row) {
-                self.counter(cpu.value(row), seq.value(row), ts.value(row));
+    /// Adds the losses of a row group with [`COLUMNS`].
+    fn add(&mut self, batch: &Batch) {
+        let number = |column| batch.unsigned(column);
+        let (ts, cpu, seq) = (number(ColumnId::Ts), number(ColumnId::Cpu), number(ColumnId::Seq));
+        let (kind, span) = (batch.text(ColumnId::Kind), number(ColumnId::Span));
+        for row in 0..batch.rows() {
+            let (Some(ts), Some(cpu)) = (ts.get(row), cpu.get(row)) else { continue };
+            if let Some(seq) = seq.get(row) {
+                self.counter(cpu as u16, seq, ts);
             }
-            if loss.is_some() && kinds.is_some_and(|k| Some(k.keys().value(row)) == loss) {
-                let from = if span.is_valid(row) { span.value(row) } else { 0 };
-                let lost = if value.is_valid(row) { value.value(row) } else { 0 };
-                self.loss_row(ts.value(row), from, lost);
+            if kind.and_then(|kind| kind.get(row)) == Some(ntc::schema::kind::LOSS) {
+                let lost = match batch.value(ColumnId::Value, row) {
+                    Some(Value::Signed(lost)) => lost,
+                    _ => 0,
+                };
+                self.loss_row(ts, span.get(row).unwrap_or(0), lost);
             }
         }
         self.shrink();
@@ -122,12 +122,6 @@ impl Scan {
                 .collect();
         }
     }
-}
-
-/// The key of a text in a column's dictionary.
-fn key_of(array: &dyn Array, text: &str) -> Option<i32> {
-    let values = array.as_dictionary_opt::<Int32Type>()?.values().as_string_opt::<i32>()?;
-    values.iter().position(|v| v == Some(text)).map(|p| p as i32)
 }
 
 #[cfg(test)]

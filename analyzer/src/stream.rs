@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use anyhow::{Context, Result};
-use ntc::Capture;
+use ntc::{Capture, ColumnId};
 
 use crate::event::{Decoder, Event};
 
@@ -25,7 +25,7 @@ type Block = Result<Option<Vec<Event>>>;
 /// many row groups are in memory.
 pub fn for_each_event(
     capture: &Capture,
-    columns: &[&str],
+    columns: &[ColumnId],
     range: RangeInclusive<u64>,
     mut each: impl FnMut(&Event) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
@@ -60,7 +60,7 @@ fn groups_in(capture: &Capture, range: &RangeInclusive<u64>) -> Vec<usize> {
 }
 
 /// Decodes row groups one after the other; stops when nobody wants more.
-fn decode_groups(capture: &Capture, columns: &[&str], groups: &[usize], sender: &SyncSender<Block>) {
+fn decode_groups(capture: &Capture, columns: &[ColumnId], groups: &[usize], sender: &SyncSender<Block>) {
     for group in groups {
         if decode_group(capture, columns, *group, sender).is_break() {
             return;
@@ -71,7 +71,7 @@ fn decode_groups(capture: &Capture, columns: &[&str], groups: &[usize], sender: 
 /// Decodes one row group into blocks.
 fn decode_group(
     capture: &Capture,
-    columns: &[&str],
+    columns: &[ColumnId],
     group: usize,
     sender: &SyncSender<Block>,
 ) -> ControlFlow<()> {
@@ -82,7 +82,7 @@ fn decode_group(
             return ControlFlow::Break(());
         }
     };
-    let decoder = Decoder::new(&batch);
+    let decoder = Decoder::new(batch.record());
     for start in (0..decoder.rows()).step_by(BLOCK_ROWS) {
         let end = (start + BLOCK_ROWS).min(decoder.rows());
         hand_over(sender, Some(decoder.events(start..end)))?;

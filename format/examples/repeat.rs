@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{ArrowPrimitiveType, Int32Type, Int64Type, UInt16Type, UInt64Type};
-use arrow_array::{Array, ArrayAccessor, ArrayRef, PrimitiveArray, RecordBatch, StringArray};
-use ntc::{Capture, Metadata, Options, Writer, schema};
+use arrow_array::types::{ArrowPrimitiveType, Int64Type, UInt64Type};
+use arrow_array::{ArrayRef, PrimitiveArray, RecordBatch};
+use ntc::{Batch, Capture, ColumnId, Metadata, Options, Writer, schema};
 
 /// How far the addresses of two repetitions lie apart: more than a machine has memory.
 const APART: u64 = 1 << 40;
@@ -30,11 +30,10 @@ fn repeat(from: &OsStr, to: &Path, rows: u64) -> Result<u64, Box<dyn Error>> {
     let times = rows.div_ceil(capture.rows().max(1));
     let length = Length::of(&capture)?;
     let metadata = metadata(capture.metadata(), times, length.time);
-    let columns: Vec<&str> = schema::COLUMNS.iter().map(|column| column.name).collect();
     let mut writer = Writer::create(to, metadata, Options::default(), true)?;
     for time in 0..times {
         for group in 0..capture.groups().len() {
-            writer.write(&shifted(&capture.read(group, &columns)?, time, &length)?)?;
+            writer.write(&shifted(&capture.read(group, &ColumnId::ALL)?, time, &length)?)?;
         }
     }
     Ok(writer.finish()?.rows)
@@ -55,11 +54,10 @@ impl Length {
         let last = capture.groups().iter().map(|group| group.last_ts).max();
         let mut ends: Vec<(u64, u64)> = vec![];
         for group in 0..capture.groups().len() {
-            let batch = capture.read(group, &["cpu", "seq"])?;
-            let (cpus, seqs) =
-                (batch.column(0).as_primitive::<UInt16Type>(), batch.column(1).as_primitive::<UInt64Type>());
-            for (cpu, seq) in cpus.iter().flatten().zip(seqs).filter_map(|(cpu, seq)| Some((cpu, seq?))) {
-                let cpu = usize::from(cpu);
+            let batch = capture.read(group, &[ColumnId::Cpu, ColumnId::Seq])?;
+            let (cpus, seqs) = (batch.unsigned(ColumnId::Cpu), batch.unsigned(ColumnId::Seq));
+            for (cpu, seq) in (0..batch.rows()).filter_map(|row| Some((cpus.get(row)?, seqs.get(row)?))) {
+                let cpu = cpu as usize;
                 ends.resize(ends.len().max(cpu + 1), (u64::MAX, 0));
                 ends[cpu] = (ends[cpu].0.min(seq), ends[cpu].1.max(seq));
             }
@@ -85,32 +83,28 @@ fn metadata(of: &Metadata, times: u64, time: u64) -> Metadata {
 }
 
 /// The rows of repetition `time`.
-fn shifted(batch: &RecordBatch, time: u64, length: &Length) -> Result<RecordBatch, Box<dyn Error>> {
-    let mut columns = batch.columns().to_vec();
-    let mut replace = |name: &str, by: &dyn Fn(&ArrayRef) -> ArrayRef| {
-        if let Some(column) = schema::index_of(name) {
-            columns[column] = by(&columns[column]);
-        }
+fn shifted(batch: &Batch, time: u64, length: &Length) -> Result<RecordBatch, Box<dyn Error>> {
+    let mut columns = batch.record().columns().to_vec();
+    let mut replace = |column: ColumnId, by: &dyn Fn(&ArrayRef) -> ArrayRef| {
+        columns[column as usize] = by(&columns[column as usize]);
     };
-    replace("ts", &|ts| each::<UInt64Type>(ts, |_, ts| ts + time * length.time));
-    for address in ["skb", "head", "sk"] {
+    replace(ColumnId::Ts, &|ts| each::<UInt64Type>(ts, |_, ts| ts + time * length.time));
+    for address in [ColumnId::Skb, ColumnId::Head, ColumnId::Sk] {
         replace(address, &|at| each::<UInt64Type>(at, |_, at| if at == 0 { 0 } else { at + time * APART }));
     }
-    let cpus = batch["cpu"].as_primitive::<UInt16Type>();
-    replace("seq", &|seq| {
-        each::<UInt64Type>(seq, |row, seq| seq + time * length.events[usize::from(cpus.value(row))])
-    });
-    let names = batch["name"].as_dictionary::<Int32Type>();
-    let names = names.downcast_dict::<StringArray>().ok_or("the column name is not text")?;
+    let cpus = batch.unsigned(ColumnId::Cpu);
+    let events = |row| cpus.get(row).and_then(|cpu| length.events.get(cpu as usize)).copied().unwrap_or(0);
+    replace(ColumnId::Seq, &|seq| each::<UInt64Type>(seq, |row, seq| seq + time * events(row)));
+    let names = batch.text(ColumnId::Name);
     // Clocks go on, too; a clock's frequency and the size of a loss stay.
-    let is_clock = |row| names.is_valid(row) && names.value(row) != "ADJ_FREQ";
-    replace("value", &|value| {
+    let is_clock = |row| names.and_then(|names| names.get(row)).is_some_and(|name| name != "ADJ_FREQ");
+    replace(ColumnId::Value, &|value| {
         each::<Int64Type>(
             value,
             |row, value| if is_clock(row) { value + (time * length.time) as i64 } else { value },
         )
     });
-    Ok(RecordBatch::try_new(batch.schema(), columns)?)
+    Ok(RecordBatch::try_new(schema::schema(), columns)?)
 }
 
 /// A column with something done to each value that is there.

@@ -5,7 +5,7 @@
 use crate::bits;
 use crate::group::LEVEL;
 use crate::layout::{Chunk, Extent};
-use crate::schema::FORMAT_VERSION;
+use crate::schema::FORMAT_MAJOR;
 
 /// What a checkpoint begins with. The first byte is no text and the last two tell a transfer as text.
 pub const MAGIC: [u8; 8] = *b"\x89ntcCP\r\n";
@@ -37,7 +37,7 @@ pub enum Kind {
 /// The fixed part of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Version of the format.
+    /// Major version of the format.
     pub version: u32,
     /// What it is for.
     pub kind: Kind,
@@ -76,7 +76,7 @@ impl Head {
     /// The head of a checkpoint without a row group.
     pub fn new(kind: Kind, id: u64) -> Self {
         let group = Extent { start: 0, len: 0, rows: 0 };
-        let version = FORMAT_VERSION;
+        let version = FORMAT_MAJOR;
         let (position, previous, first_row, first_ts, last_ts) = (0, 0, 0, 0, 0);
         let (stored, plain, crc) = (0, 0, 0);
         Self {

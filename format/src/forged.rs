@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::checkpoint::{self, HEAD, Head, Kind, Payload};
 use crate::scan;
 use crate::source::Source;
-use crate::{Capture, Metadata, Options, Rows, Writer, schema};
+use crate::{Capture, ColumnId, Metadata, Options, Rows, Writer};
 
 /// How often each test forges anew; 20,000 rounds found nothing more.
 const ROUNDS: usize = 200;
@@ -72,12 +72,11 @@ fn replace(bytes: &[u8], old: &Head, mut head: Head, payload: &Payload) -> Vec<u
 /// Reads all that can be read.
 fn read(bytes: Vec<u8>) {
     let Ok(capture) = Capture::from_bytes(bytes) else { return };
-    let names: Vec<_> = schema::COLUMNS.iter().map(|c| c.name).collect();
     for group in 0..capture.groups().len() {
-        for name in &names {
-            let _ = capture.read(group, &[name]);
+        for column in ColumnId::ALL {
+            let _ = capture.read(group, &[column]);
         }
-        let _ = capture.read(group, &names);
+        let _ = capture.read(group, &ColumnId::ALL);
     }
 }
 

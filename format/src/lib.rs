@@ -9,6 +9,7 @@ mod bits;
 pub mod catalog;
 mod checkpoint;
 mod chunk;
+pub mod columns;
 mod decode;
 mod delta;
 mod disk;
@@ -35,6 +36,7 @@ mod stranger;
 mod thrift;
 pub mod writer;
 
+pub use columns::{Batch, ColumnId, Value};
 pub use error::Error;
 pub use metadata::*;
 pub use reader::{Capture, Group, State, exercise};

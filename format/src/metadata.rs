@@ -13,8 +13,10 @@ pub const METADATA_KEY: &str = "ntc";
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Metadata {
-    /// Version of the format, see [`crate::schema::FORMAT_VERSION`].
+    /// Major version of the format, see [`crate::schema::FORMAT_MAJOR`].
     pub format: u32,
+    /// Minor version of the format, see [`crate::schema::FORMAT_MINOR`].
+    pub minor: u32,
     /// The recorder's name and version.
     pub recorder: String,
     /// The recorder's command line, one argument an entry.

@@ -7,6 +7,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::{Field, Schema};
 
 use crate::checkpoint::{self, Head};
+use crate::columns::{Batch, ColumnId};
 use crate::decode::{self, Pages};
 use crate::error::Error;
 use crate::layout::{Chunk, Page};
@@ -14,7 +15,7 @@ use crate::metadata::Metadata;
 use crate::nulls;
 use crate::recover::{self, Found, Recovery};
 use crate::scan;
-use crate::schema::{self, COLUMNS, Column, Type};
+use crate::schema::{Column, Type};
 use crate::source::Source;
 
 /// The largest page that is read, before and after compression.
@@ -139,7 +140,7 @@ impl Capture {
     }
 
     /// Reads columns of a row group, in the order given. A column that the file does not have is null.
-    pub fn read(&self, group: usize, columns: &[&str]) -> Result<RecordBatch, Error> {
+    pub fn read(&self, group: usize, columns: &[ColumnId]) -> Result<Batch, Error> {
         let head = self.heads.get(group).ok_or_else(|| missing(format!("row group {group}")))?;
         let source = self.source(group);
         let chunks = scan::payload(source, head)
@@ -149,10 +150,9 @@ impl Capture {
         let reading = Reading { capture: self, source, head };
         let mut text = 0;
         let mut arrays = Vec::with_capacity(columns.len());
-        for name in columns {
-            let column = column(name)?;
-            let chunk = chunks.iter().find(|chunk| chunk.name == *name);
-            arrays.push(reading.column(column, chunk, &mut text)?);
+        for column in columns {
+            let chunk = chunks.iter().find(|chunk| chunk.name == column.name());
+            arrays.push(reading.column(column.column(), chunk, &mut text)?);
         }
         batch(columns, arrays, head.group.rows as usize)
     }
@@ -183,11 +183,10 @@ pub fn exercise(bytes: &[u8]) {
     let (part, bytes) = bytes.split_first().map_or((0, bytes), |(part, bytes)| (usize::from(*part), bytes));
     let (journal, main) = bytes.split_at(bytes.len() * part / 256);
     let Ok(capture) = Capture::from_bytes_with_journal(main.to_vec(), journal.to_vec()) else { return };
-    let names: Vec<_> = COLUMNS.iter().map(|column| column.name).collect();
     for group in 0..capture.groups().len().min(20) {
-        let _ = capture.read(group, &names);
-        for name in &names {
-            let _ = capture.read(group, &[name]);
+        let _ = capture.read(group, &ColumnId::ALL);
+        for column in ColumnId::ALL {
+            let _ = capture.read(group, &[column]);
         }
     }
 }
@@ -198,26 +197,21 @@ fn group(head: &Head, journal: bool) -> Group {
     Group { rows, first_row, first_ts: head.first_ts, last_ts: head.last_ts, journal }
 }
 
-/// The column of a name.
-fn column(name: &str) -> Result<&'static Column, Error> {
-    schema::index_of(name).map(|at| &COLUMNS[at]).ok_or_else(|| missing(format!("column {name:?}")))
-}
-
 /// Something was asked for that does not exist.
 fn missing(what: String) -> Error {
     Error::Missing { what }
 }
 
 /// The columns as a batch.
-fn batch(names: &[&str], arrays: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, Error> {
-    let field = |(name, array): (&&str, &ArrayRef)| {
-        let required = column(name).is_ok_and(|column| column.required) && array.null_count() == 0;
-        Field::new(*name, array.data_type().clone(), !required)
+fn batch(columns: &[ColumnId], arrays: Vec<ArrayRef>, rows: usize) -> Result<Batch, Error> {
+    let field = |(id, array): (&ColumnId, &ArrayRef)| {
+        let nullable = !id.column().required || array.null_count() > 0;
+        Field::new(id.name(), array.data_type().clone(), nullable)
     };
-    let schema = Schema::new(names.iter().zip(&arrays).map(field).collect::<Vec<_>>());
+    let schema = Schema::new(columns.iter().zip(&arrays).map(field).collect::<Vec<_>>());
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(Arc::new(schema), arrays, &options)
-        .map_err(|e| Error::Schema { what: e.to_string() })
+    let record = RecordBatch::try_new_with_options(Arc::new(schema), arrays, &options);
+    record.map(Batch::new).map_err(|e| Error::Schema { what: e.to_string() })
 }
 
 /// A row group that is being read.

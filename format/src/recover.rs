@@ -11,7 +11,7 @@ use crate::log::PARQUET;
 use crate::metadata::Metadata;
 use crate::reader::State;
 use crate::scan;
-use crate::schema::FORMAT_VERSION;
+use crate::schema::FORMAT_MAJOR;
 use crate::source::Source;
 use crate::stranger;
 
@@ -89,8 +89,8 @@ fn refuse_newer(path: &Path, start: &[u8]) -> Result<(), Error> {
 
 /// An error if a format is newer than this build's.
 fn newer(path: &Path, found: u32) -> Result<(), Error> {
-    if found > FORMAT_VERSION {
-        return Err(Error::Newer { path: path.to_owned(), found, newest: FORMAT_VERSION });
+    if found > FORMAT_MAJOR {
+        return Err(Error::Newer { path: path.to_owned(), found, newest: FORMAT_MAJOR });
     }
     Ok(())
 }

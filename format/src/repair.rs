@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arrow_array::{Array, ArrayRef, RecordBatch};
 
+use crate::columns::ColumnId;
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::nulls;
@@ -82,15 +83,16 @@ fn copy_rows(capture: &Capture, mut writer: Writer, notes: &mut Vec<String>) -> 
 fn salvage(capture: &Capture, group: usize, notes: &mut Vec<String>) -> Result<Option<RecordBatch>, Error> {
     let rows = capture.groups()[group].rows as usize;
     let mut arrays = Vec::with_capacity(COLUMNS.len());
-    for column in COLUMNS {
+    for column in ColumnId::ALL {
         match read_column(capture, group, column) {
             Ok(array) => arrays.push(array),
             Err(error @ Error::Damaged { .. }) => {
-                notes.push(format!("{error}; {} not in the repaired file", lost(column)));
-                if column.required {
+                let Column { kind, required, .. } = *column.column();
+                notes.push(format!("{error}; {} not in the repaired file", lost(required)));
+                if required {
                     return Ok(None);
                 }
-                arrays.push(nulls::array(column.kind, rows));
+                arrays.push(nulls::array(kind, rows));
             }
             Err(error) => return Err(error),
         }
@@ -100,15 +102,15 @@ fn salvage(capture: &Capture, group: usize, notes: &mut Vec<String>) -> Result<O
 }
 
 /// What a damaged column takes with it.
-fn lost(column: &Column) -> &'static str {
-    if column.required { "these rows are" } else { "this column is" }
+fn lost(required: bool) -> &'static str {
+    if required { "these rows are" } else { "this column is" }
 }
 
 /// Reads one column of a row group. A required one with nulls, which only forged files have, counts as damaged.
-fn read_column(capture: &Capture, group: usize, column: &Column) -> Result<ArrayRef, Error> {
-    let array = capture.read(group, &[column.name])?.column(0).clone();
-    if column.required && array.null_count() > 0 {
-        let what = format!("column {} of row group {group} lacks values", column.name);
+fn read_column(capture: &Capture, group: usize, column: ColumnId) -> Result<ArrayRef, Error> {
+    let array = capture.read(group, &[column])?.record().column(0).clone();
+    if column.column().required && array.null_count() > 0 {
+        let what = format!("column {} of row group {group} lacks values", column.name());
         return Err(Error::Damaged { path: capture.path().to_owned(), start: 0, end: 0, what });
     }
     Ok(array)

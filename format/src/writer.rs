@@ -17,7 +17,7 @@ use crate::group::{self, Group, MAX_ROWS};
 use crate::journal::Journal;
 use crate::log::{Encoded, Log};
 use crate::metadata::Metadata;
-use crate::schema::FORMAT_VERSION;
+use crate::schema::{FORMAT_MAJOR, FORMAT_MINOR};
 
 /// The least room to begin with, unless less is asked for.
 const LEAST_RESERVE: u64 = 2 << 20;
@@ -139,7 +139,7 @@ impl Writer {
 
     /// Begins with an empty file.
     fn begin(file: File, path: &Path, metadata: Metadata, mut options: Options) -> Result<Self, Error> {
-        let metadata = Metadata { format: FORMAT_VERSION, ..metadata };
+        let metadata = Metadata { format: FORMAT_MAJOR, minor: FORMAT_MINOR, ..metadata };
         let id = RandomState::new().hash_one(path);
         let main = Log::begin(file, path, Kind::Start, id, &metadata)?;
         options.reserve = first_reserve(&main, options.reserve)?;

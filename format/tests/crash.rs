@@ -11,7 +11,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use common::{all, batch, closed, join, metadata, options, place};
-use ntc::{Capture, Options, State, Writer, repair};
+use ntc::{Capture, ColumnId, Options, State, Writer, repair};
 
 /// The bytes of a capture and its journal, as they are now.
 fn snapshot(path: &Path) -> (Vec<u8>, Vec<u8>) {
@@ -209,7 +209,7 @@ fn repair_leaves_out_what_is_damaged() {
     let capture = Capture::from_bytes(bytes.clone()).unwrap();
     let expected = all(&capture);
     // A byte in the middle of the second row group's data.
-    let header = capture.read(1, &["header"]).is_ok();
+    let header = capture.read(1, &[ColumnId::Header]).is_ok();
     assert!(header);
     let at = find_damage(&mut bytes);
     fs::write(&path, &bytes).unwrap();
@@ -228,10 +228,13 @@ fn find_damage(bytes: &mut [u8]) -> usize {
         bytes[at] ^= 0x55;
         let capture = Capture::from_bytes(bytes.to_vec()).unwrap();
         let bad = (0..capture.groups().len())
-            .flat_map(|group| common::names().into_iter().map(move |name| (group, name)))
-            .filter(|(group, name)| capture.read(*group, &[name]).is_err())
+            .flat_map(|group| ColumnId::ALL.into_iter().map(move |column| (group, column)))
+            .filter(|(group, column)| capture.read(*group, &[*column]).is_err())
             .count();
-        if bad == 1 && capture.read(0, &["ts", "cpu", "kind"]).is_ok() && capture.notes().is_empty() {
+        if bad == 1
+            && capture.read(0, &[ColumnId::Ts, ColumnId::Cpu, ColumnId::Kind]).is_ok()
+            && capture.notes().is_empty()
+        {
             return at;
         }
         bytes[at] ^= 0x55;

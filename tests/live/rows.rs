@@ -1,12 +1,10 @@
 //! Rows of a capture as plain values.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
-use arrow_array::{Array, ArrowPrimitiveType, RecordBatch};
-use ntc::Capture;
+use ntc::columns::TextColumn;
+use ntc::{Batch, Capture, ColumnId, Value};
 
 /// Text of a column; empty where the row has none.
 pub type Text = Arc<str>;
@@ -40,130 +38,108 @@ pub struct Row {
     pub old_state: Text,
     pub new_state: Text,
     pub ca_state: Text,
+    pub srtt: Option<u32>,
+    pub min_rtt: Option<u32>,
     pub value: Option<i64>,
 }
 
-/// The columns of [`Row`].
-const COLUMNS: [&str; 27] = [
-    "ts",
-    "cpu",
-    "seq",
-    "kind",
-    "probe",
-    "pid",
-    "comm",
-    "ctx",
-    "skb",
-    "netns",
-    "dev",
-    "len",
-    "protocol",
-    "saddr",
-    "daddr",
-    "l4",
-    "sport",
-    "dport",
-    "tcp_flags",
-    "icmp_type",
-    "reason",
-    "location",
-    "stack",
-    "old_state",
-    "new_state",
-    "ca_state",
-    "value",
-];
-
 /// All rows of a capture, in the order of the file.
 pub fn read(capture: &Capture) -> Vec<Row> {
-    (0..capture.groups().len()).flat_map(|group| rows(&capture.read(group, &COLUMNS).unwrap())).collect()
+    (0..capture.groups().len())
+        .flat_map(|group| rows(&capture.read(group, &ColumnId::ALL).unwrap()))
+        .collect()
 }
 
 /// The rows of a batch.
-fn rows(batch: &RecordBatch) -> Vec<Row> {
-    let text = |name| texts(batch, name);
-    let (kind, probe, comm, ctx) = (text("kind"), text("probe"), text("comm"), text("ctx"));
-    let (dev, protocol, saddr, daddr) = (text("dev"), text("protocol"), text("saddr"), text("daddr"));
-    let (l4, tcp_flags, reason, location) = (text("l4"), text("tcp_flags"), text("reason"), text("location"));
-    let (stack, old_state, new_state) = (text("stack"), text("old_state"), text("new_state"));
-    let ca_state = text("ca_state");
+fn rows(batch: &Batch) -> Vec<Row> {
+    let number = |column, row| batch.unsigned(column).get(row);
+    let mut texts = HashMap::new();
+    let mut text =
+        |column, row: usize| texts.entry(column).or_insert_with(|| Texts::new(batch, column)).get(row);
     let row = |i: usize| Row {
-        ts: number::<UInt64Type>(batch, "ts", i).unwrap(),
-        cpu: number::<UInt16Type>(batch, "cpu", i).unwrap(),
-        seq: number::<UInt64Type>(batch, "seq", i),
-        kind: kind[i].clone(),
-        probe: probe[i].clone(),
-        pid: number::<UInt32Type>(batch, "pid", i),
-        comm: comm[i].clone(),
-        ctx: ctx[i].clone(),
-        skb: number::<UInt64Type>(batch, "skb", i).filter(|skb| *skb != 0),
-        netns: number::<UInt32Type>(batch, "netns", i),
-        dev: dev[i].clone(),
-        len: number::<UInt32Type>(batch, "len", i),
-        protocol: protocol[i].clone(),
-        saddr: saddr[i].clone(),
-        daddr: daddr[i].clone(),
-        l4: l4[i].clone(),
-        sport: number::<UInt16Type>(batch, "sport", i),
-        dport: number::<UInt16Type>(batch, "dport", i),
-        tcp_flags: tcp_flags[i].clone(),
-        icmp_type: number::<UInt8Type>(batch, "icmp_type", i),
-        reason: reason[i].clone(),
-        location: location[i].clone(),
-        stack: stack[i].clone(),
-        old_state: old_state[i].clone(),
-        new_state: new_state[i].clone(),
-        ca_state: ca_state[i].clone(),
-        value: number::<Int64Type>(batch, "value", i),
+        ts: number(ColumnId::Ts, i).unwrap(),
+        cpu: number(ColumnId::Cpu, i).unwrap() as u16,
+        seq: number(ColumnId::Seq, i),
+        kind: text(ColumnId::Kind, i),
+        probe: text(ColumnId::Probe, i),
+        pid: number(ColumnId::Pid, i).map(|n| n as u32),
+        comm: text(ColumnId::Comm, i),
+        ctx: text(ColumnId::Ctx, i),
+        skb: number(ColumnId::Skb, i).filter(|skb| *skb != 0),
+        netns: number(ColumnId::Netns, i).map(|n| n as u32),
+        dev: text(ColumnId::Dev, i),
+        len: number(ColumnId::Len, i).map(|n| n as u32),
+        protocol: text(ColumnId::Protocol, i),
+        saddr: text(ColumnId::Saddr, i),
+        daddr: text(ColumnId::Daddr, i),
+        l4: text(ColumnId::L4, i),
+        sport: number(ColumnId::Sport, i).map(|n| n as u16),
+        dport: number(ColumnId::Dport, i).map(|n| n as u16),
+        tcp_flags: text(ColumnId::TcpFlags, i),
+        icmp_type: number(ColumnId::IcmpType, i).map(|n| n as u8),
+        reason: text(ColumnId::Reason, i),
+        location: text(ColumnId::Location, i),
+        stack: text(ColumnId::Stack, i),
+        old_state: text(ColumnId::OldState, i),
+        new_state: text(ColumnId::NewState, i),
+        ca_state: text(ColumnId::CaState, i),
+        srtt: number(ColumnId::Srtt, i).map(|n| n as u32),
+        min_rtt: number(ColumnId::MinRtt, i).map(|n| n as u32),
+        value: match batch.value(ColumnId::Value, i) {
+            Some(Value::Signed(value)) => Some(value),
+            _ => None,
+        },
     };
-    (0..batch.num_rows()).map(row).collect()
+    (0..batch.rows()).map(row).collect()
 }
 
-/// A number of a row.
-fn number<T: ArrowPrimitiveType>(batch: &RecordBatch, name: &str, row: usize) -> Option<T::Native> {
-    let column = batch.column_by_name(name)?.as_primitive::<T>();
-    column.is_valid(row).then(|| column.value(row))
+/// A column of texts, each of which is kept once.
+struct Texts<'a> {
+    column: Option<TextColumn<'a>>,
+    known: Vec<Text>,
 }
 
-/// A column of texts.
-fn texts(batch: &RecordBatch, name: &str) -> Vec<Text> {
-    let column = batch.column_by_name(name).unwrap().as_dictionary::<Int32Type>();
-    let values = column.values().as_string::<i32>();
-    let known: Vec<Text> = values.iter().map(|value| value.unwrap_or_default().into()).collect();
-    let empty = Text::default();
-    column
-        .keys()
-        .iter()
-        .map(|key| key.map_or_else(|| empty.clone(), |key| known[key as usize].clone()))
-        .collect()
+impl<'a> Texts<'a> {
+    fn new(batch: &'a Batch, column: ColumnId) -> Self {
+        let column = batch.text(column);
+        let values = column.iter().flat_map(|column| column.values().iter());
+        Self { known: values.map(|value| value.unwrap_or_default().into()).collect(), column }
+    }
+
+    fn get(&self, row: usize) -> Text {
+        let key = self.column.and_then(|column| column.key(row));
+        key.map_or_else(Text::default, |key| self.known[key].clone())
+    }
 }
 
 /// How many rows each probe has on each CPU, without reading more than that.
 pub fn counts(capture: &Capture) -> BTreeMap<(String, u16), u64> {
     let mut counts = BTreeMap::new();
     for group in 0..capture.groups().len() {
-        let batch = capture.read(group, &["cpu", "seq", "probe"]).unwrap();
-        for (row, probe) in texts(&batch, "probe").iter().enumerate() {
-            // Rows of clocks and losses have no number.
-            if number::<UInt64Type>(&batch, "seq", row).is_some() {
-                let cpu = number::<UInt16Type>(&batch, "cpu", row).unwrap();
-                *counts.entry((probe.to_string(), cpu)).or_default() += 1;
-            }
+        let batch = capture.read(group, &[ColumnId::Cpu, ColumnId::Seq, ColumnId::Probe]).unwrap();
+        let probes = batch.text(ColumnId::Probe);
+        // Rows of clocks and losses have no number.
+        for (row, cpu, _) in numbered(&batch) {
+            let probe = probes.and_then(|probes| probes.get(row)).unwrap_or_default();
+            *counts.entry((probe.to_owned(), cpu)).or_default() += 1;
         }
     }
     counts
+}
+
+/// The rows of a batch that have a number: row, CPU, number.
+fn numbered(batch: &Batch) -> impl Iterator<Item = (usize, u16, u64)> {
+    let (cpus, seqs) = (batch.unsigned(ColumnId::Cpu), batch.unsigned(ColumnId::Seq));
+    (0..batch.rows()).filter_map(move |row| Some((row, cpus.get(row)? as u16, seqs.get(row)?)))
 }
 
 /// The numbers of the events, by CPU.
 pub fn numbers(capture: &Capture) -> BTreeMap<u16, BTreeSet<u64>> {
     let mut numbers: BTreeMap<u16, BTreeSet<u64>> = BTreeMap::new();
     for group in 0..capture.groups().len() {
-        let batch = capture.read(group, &["cpu", "seq"]).unwrap();
-        for row in 0..batch.num_rows() {
-            if let Some(seq) = number::<UInt64Type>(&batch, "seq", row) {
-                let cpu = number::<UInt16Type>(&batch, "cpu", row).unwrap();
-                assert!(numbers.entry(cpu).or_default().insert(seq), "number {seq} twice on CPU {cpu}");
-            }
+        let batch = capture.read(group, &[ColumnId::Cpu, ColumnId::Seq]).unwrap();
+        for (_, cpu, seq) in numbered(&batch) {
+            assert!(numbers.entry(cpu).or_default().insert(seq), "number {seq} twice on CPU {cpu}");
         }
     }
     numbers

@@ -18,7 +18,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, UInt8Type, UInt16Type, UInt64Type};
 use arrow_array::{Array, RecordBatch};
 use lab::numbered::identity;
-use ntc::Capture;
+use ntc::{Capture, ColumnId};
 use serde::{Deserialize, Deserializer};
 
 /// How many faults are shown in full.
@@ -136,9 +136,19 @@ impl Truth {
     /// Reads a capture.
     pub fn read(capture: &Capture) -> Self {
         let (mut rows, mut probes, mut reading) = (Vec::new(), HashMap::new(), Reading::default());
-        let columns = ["ts", "cpu", "seq", "kind", "probe", "skb", "header", "ttl", "entry"];
+        let columns = [
+            ColumnId::Ts,
+            ColumnId::Cpu,
+            ColumnId::Seq,
+            ColumnId::Kind,
+            ColumnId::Probe,
+            ColumnId::Skb,
+            ColumnId::Header,
+            ColumnId::Ttl,
+            ColumnId::Entry,
+        ];
         for group in 0..capture.groups().len() {
-            add(&capture.read(group, &columns).unwrap(), &mut rows, &mut probes, &mut reading);
+            add(capture.read(group, &columns).unwrap().record(), &mut rows, &mut probes, &mut reading);
         }
         Self { rows, probes, packets: reading.packets }
     }

@@ -2,13 +2,18 @@
 
 use std::collections::{HashMap, HashSet};
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Int32Type, UInt16Type, UInt64Type};
-use arrow_array::{Array, RecordBatch, StringArray, TypedDictionaryArray};
-use ntc::Capture;
+use ntc::{Batch, Capture, ColumnId};
 
 /// What is compared of a call and its return.
-const COLUMNS: [&str; 7] = ["ts", "cpu", "seq", "kind", "probe", "skb", "entry"];
+const COLUMNS: [ColumnId; 7] = [
+    ColumnId::Ts,
+    ColumnId::Cpu,
+    ColumnId::Seq,
+    ColumnId::Kind,
+    ColumnId::Probe,
+    ColumnId::Skb,
+    ColumnId::Entry,
+];
 
 /// A row by which a return is judged.
 #[derive(Debug)]
@@ -51,26 +56,24 @@ pub fn check(capture: &Capture) -> Result<usize, String> {
 }
 
 /// Takes the rows of a batch apart: calls by their names, and returns with the names of their calls.
-fn take(batch: &RecordBatch, calls: &mut HashMap<u64, Row>, returns: &mut Vec<(u64, Row)>) {
-    let numbers = |name| batch.column_by_name(name).unwrap().as_primitive::<UInt64Type>();
-    let texts = |name| {
-        let column = batch.column_by_name(name).unwrap().as_dictionary::<Int32Type>();
-        column.downcast_dict::<StringArray>().unwrap()
-    };
-    let (ts, seq, skb, entry) = (numbers("ts"), numbers("seq"), numbers("skb"), numbers("entry"));
-    let cpu = batch.column_by_name("cpu").unwrap().as_primitive::<UInt16Type>();
-    let (kind, probe) = (texts("kind"), texts("probe"));
-    for i in (0..batch.num_rows()).filter(|i| seq.is_valid(*i)) {
-        let text = |column: &TypedDictionaryArray<'_, Int32Type, StringArray>| {
-            let key = column.keys().is_valid(i).then(|| column.keys().value(i) as usize);
-            key.map_or_else(String::new, |key| column.values().value(key).to_owned())
+fn take(batch: &Batch, calls: &mut HashMap<u64, Row>, returns: &mut Vec<(u64, Row)>) {
+    let number = |column| batch.unsigned(column);
+    let (ts, seq, cpu) = (number(ColumnId::Ts), number(ColumnId::Seq), number(ColumnId::Cpu));
+    let (skb, entry) = (number(ColumnId::Skb), number(ColumnId::Entry));
+    let text =
+        |column, row| batch.text(column).and_then(|column| column.get(row)).unwrap_or_default().to_owned();
+    for i in 0..batch.rows() {
+        let Some(seq) = seq.get(i) else { continue };
+        let row = Row {
+            ts: ts.get(i).unwrap_or(0),
+            kind: text(ColumnId::Kind, i),
+            probe: text(ColumnId::Probe, i),
+            skb: skb.get(i).unwrap_or(0),
         };
-        let row = Row { ts: ts.value(i), kind: text(&kind), probe: text(&probe), skb: skb.value(i) };
-        let name = u64::from(cpu.value(i)) << 48 | seq.value(i);
-        if entry.is_valid(i) || row.kind == "ret" {
-            returns.push((entry.value(i), row));
+        if entry.get(i).is_some() || row.kind == "ret" {
+            returns.push((entry.get(i).unwrap_or(0), row));
         } else {
-            calls.insert(name, row);
+            calls.insert(cpu.get(i).unwrap_or(0) << 48 | seq, row);
         }
     }
 }

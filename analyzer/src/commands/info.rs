@@ -5,10 +5,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use arrow_array::cast::AsArray;
-use arrow_array::types::Int32Type;
-use arrow_array::{Array, RecordBatch};
-use ntc::{Capture, Count, Interface};
+use arrow_array::Array;
+use ntc::{Batch, Capture, ColumnId, Count, Interface};
 use serde::Serialize;
 
 use super::exit_code;
@@ -114,24 +112,21 @@ type ByName = BTreeMap<String, u64>;
 fn counts(capture: &Capture) -> Result<(ByName, ByName)> {
     let (mut kinds, mut probes) = (BTreeMap::new(), BTreeMap::new());
     for group in 0..capture.groups().len() {
-        let batch = capture.read(group, &["kind", "probe"])?;
-        count(&batch, 0, &mut kinds);
-        count(&batch, 1, &mut probes);
+        let batch = capture.read(group, &[ColumnId::Kind, ColumnId::Probe])?;
+        count(&batch, ColumnId::Kind, &mut kinds);
+        count(&batch, ColumnId::Probe, &mut probes);
     }
     Ok((kinds, probes))
 }
 
 /// Counts the texts of a column.
-fn count(batch: &RecordBatch, column: usize, counts: &mut ByName) {
-    let Some(array) = batch.column(column).as_dictionary_opt::<Int32Type>() else { return };
-    let Some(texts) = array.values().as_string_opt::<i32>() else { return };
-    let mut by_key = vec![0_u64; texts.len()];
-    for key in array.keys().iter().flatten() {
-        if let Some(n) = by_key.get_mut(key as usize) {
-            *n += 1;
-        }
+fn count(batch: &Batch, column: ColumnId, counts: &mut ByName) {
+    let Some(column) = batch.text(column) else { return };
+    let mut by_key = vec![0_u64; column.values().len()];
+    for key in (0..batch.rows()).filter_map(|row| column.key(row)) {
+        by_key[key] += 1;
     }
-    for (text, n) in texts.iter().zip(by_key).filter(|(_, n)| *n > 0) {
+    for (text, n) in column.values().iter().zip(by_key).filter(|(_, n)| *n > 0) {
         *counts.entry(text.unwrap_or_default().to_owned()).or_default() += n;
     }
 }

@@ -8,6 +8,7 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, PrimitiveArray, RecordBatch};
 use arrow_schema::DataType;
+use ntc::ColumnId;
 
 use super::Event;
 use crate::address::Addr;
@@ -88,9 +89,9 @@ const FIELDS: &[(&str, Setter)] = &[
     ("step", Text(|e, v| e.nf_step = v)),
 ];
 
-/// The names of all columns that events have.
-pub fn columns() -> Vec<&'static str> {
-    FIELDS.iter().map(|(name, _)| *name).collect()
+/// All columns that events have.
+pub fn columns() -> Vec<ColumnId> {
+    FIELDS.iter().filter_map(|(name, _)| ColumnId::from_name(name)).collect()
 }
 
 /// One column with its dictionary translated.

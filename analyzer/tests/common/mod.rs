@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use ntc::{ClockSample, Host, Metadata, Options, Probe, Rows, Stopped, Totals, Writer};
+use ntc::schema::Type;
+use ntc::{ClockSample, ColumnId, Host, Metadata, Options, Probe, Rows, Stopped, Totals, Value, Writer};
 
 /// When scripts begin: CLOCK_MONOTONIC, and the wall clock 2025-11-20 19:03:02 UTC.
 pub const START: u64 = 1_000_000_000_000;
@@ -92,43 +93,14 @@ fn kind_of(probe: &str) -> &'static str {
 }
 
 fn put(rows: &mut Rows, r: usize, name: &str, value: &str) {
-    let n = || value.parse::<u64>().unwrap();
-    match name {
-        "skb" => rows.skb.put(r, u64::from_str_radix(value, 16).unwrap()),
-        "probe" => rows.probe.put_str(r, value),
-        "netns" => rows.netns.put(r, n() as u32),
-        "ifindex" => rows.ifindex.put(r, n() as u32),
-        "iif" => rows.iif.put(r, n() as u32),
-        "len" => rows.len.put(r, n() as u32),
-        "pid" => rows.pid.put(r, n() as u32),
-        "dev" => rows.dev.put_str(r, value),
-        "comm" => rows.comm.put_str(r, value),
-        "ctx" => rows.ctx.put_str(r, value),
-        "saddr" => rows.saddr.put_str(r, value),
-        "daddr" => rows.daddr.put_str(r, value),
-        "l4" => rows.l4.put_str(r, value),
-        "sport" => rows.sport.put(r, n() as u16),
-        "dport" => rows.dport.put(r, n() as u16),
-        "ip_id" => rows.ip_id.put(r, n() as u32),
-        "reason" => rows.reason.put_str(r, value),
-        "location" => rows.location.put_str(r, value),
-        "stack" => rows.stack.put_str(r, value),
-        "family" => rows.family.put_str(r, value),
-        "icmp_type" => rows.icmp_type.put(r, n() as u8),
-        "icmp_code" => rows.icmp_code.put(r, n() as u8),
-        "ret" => rows.ret.put(r, value.parse().unwrap()),
-        "child" => rows.child.put(r, u64::from_str_radix(value, 16).unwrap()),
-        "relation" => rows.relation.put_str(r, value),
-        "verdict" => rows.verdict.put_str(r, value),
-        "hook" => rows.hook.put_str(r, value),
-        "table" => rows.table.put_str(r, value),
-        "chain" => rows.chain.put_str(r, value),
-        "hooks" => rows.hooks.put_str(r, value),
-        "value" => rows.value.put(r, value.parse().unwrap()),
-        "span" => rows.span.put(r, n()),
-        "seq" => rows.seq.put(r, n()),
-        other => panic!("no such column: {other}"),
-    }
+    let column = ColumnId::from_name(name).unwrap_or_else(|| panic!("no such column: {name}"));
+    let value = match column.column().kind {
+        Type::Text => Value::Text(value),
+        Type::I64 => Value::Signed(value.parse().unwrap()),
+        _ if matches!(name, "skb" | "child") => Value::Unsigned(u64::from_str_radix(value, 16).unwrap()),
+        _ => Value::Unsigned(value.parse().unwrap()),
+    };
+    rows.put(r, column, value).unwrap();
 }
 
 /// A delivered packet, a dropped one, and a healthy drop.

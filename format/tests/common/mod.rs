@@ -9,7 +9,7 @@ use arrow_array::builder::{BinaryBuilder, StringDictionaryBuilder};
 use arrow_array::types::{Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
 use arrow_array::{ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray, RecordBatch};
 use ntc::schema::{self, COLUMNS, Column, Type};
-use ntc::{Capture, Metadata, Options, Writer};
+use ntc::{Capture, ColumnId, Metadata, Options, Writer};
 
 /// Random numbers (xorshift).
 pub struct Random(pub u64);
@@ -157,14 +157,8 @@ pub fn closed(batches: u64, rows: usize, group_rows: usize) -> Vec<u8> {
 
 /// All rows of a capture as one batch.
 pub fn all(capture: &Capture) -> RecordBatch {
-    let columns = names();
-    let batches: Vec<_> = (0..capture.groups().len()).map(|g| capture.read(g, &columns).unwrap()).collect();
-    join(&batches)
-}
-
-/// The names of all columns.
-pub fn names() -> Vec<&'static str> {
-    COLUMNS.iter().map(|c| c.name).collect()
+    let read = |group| capture.read(group, &ColumnId::ALL).unwrap().record().clone();
+    join(&(0..capture.groups().len()).map(read).collect::<Vec<_>>())
 }
 
 /// Several batches as one.

@@ -236,6 +236,23 @@ fn neighbours(net: &Net) -> Result<()> {
 }
 
 #[test]
+fn a_connection_tells_its_least_round_trip_time() {
+    let Some(_turn) = beside_others() else { return };
+    let net = Net::new().unwrap();
+    let recorder = Recorder::start(&only_with(&[&net.client], &["--profile", "all"]));
+    plain(&net).unwrap();
+    let rows = recorder.stop().rows();
+    let measured: Vec<_> = rows
+        .iter()
+        .filter(|row| &*row.probe == "tcp_probe")
+        .filter_map(|row| row.min_rtt.zip(row.srtt))
+        .collect();
+    assert!(!measured.is_empty());
+    // Of the samples of a short connection the least is no more than their smoothed value.
+    assert!(measured.iter().all(|(min, srtt)| *min > 0 && min <= srtt), "{measured:?}");
+}
+
+#[test]
 fn every_hook_fires_in_its_scene() {
     let Some(_turn) = beside_others() else { return };
     let net = Net::new().unwrap();
