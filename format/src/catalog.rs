@@ -94,6 +94,12 @@ pub enum Effect {
     Rule,
     /// A function is called with the packet.
     Call,
+    /// A function returns: a row of kind `ret`, which no probe has by itself.
+    Return,
+    /// A function of netfilter gives a verdict: a row of kind `nf`, which no probe has by itself.
+    Verdict,
+    /// A packet is derived from another or merged into it: a row of kind `link`, which no probe has by itself.
+    Link,
     /// Something about a packet or socket that does not move it.
     Note,
     /// A sample of another clock: a row that no probe of the catalog wrote.

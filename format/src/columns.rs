@@ -194,6 +194,11 @@ impl<'a> TextColumn<'a> {
         (key < self.values.len()).then_some(key)
     }
 
+    /// The key of each row, as they stand in the batch: any of them may be wrong.
+    pub fn keys(&self) -> &'a Int32Array {
+        self.keys
+    }
+
     /// The dictionary. No key needs to point at all of it.
     pub fn values(&self) -> &'a StringArray {
         self.values
@@ -212,6 +217,11 @@ impl<'a> TextColumn<'a> {
 pub struct BytesColumn<'a>(&'a BinaryArray);
 
 impl<'a> BytesColumn<'a> {
+    /// The column as it stands in the batch.
+    pub fn array(&self) -> &'a BinaryArray {
+        self.0
+    }
+
     /// The bytes of a row.
     #[inline]
     pub fn get(&self, row: usize) -> Option<&'a [u8]> {
