@@ -14,5 +14,6 @@ fn main() -> Result<(), String> {
         let text = std::fs::read_to_string(file).map_err(|e| format!("{file}: {e}"))?;
         all.extend(Tables::parse(&text).map_err(|e| format!("{file}: {e}"))?);
     }
-    all.check_causes()
+    all.check_causes()?;
+    all.thresholds().map(|_| ())
 }

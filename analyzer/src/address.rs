@@ -5,27 +5,24 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Serialize, Serializer};
 
-use crate::symbol::Sym;
-
-/// An address of a packet: IPv4 (mapped into IPv6), IPv6, other text (a link address), or none.
+/// An address of a packet: IPv4 (mapped into IPv6), IPv6, a link address of 6 bytes, or none.
 ///
-/// Plain bytes instead of symbols: addresses are the one column that a flood fills with endless different values.
+/// Plain bytes instead of names: addresses are the one column that a flood fills with endless different values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Addr([u64; 2]);
 
-/// Upper half of addresses that are not IP: the reserved prefix 100:0:0:1::/64 marks them.
-const OTHER: u64 = 0x0100_0000_0000_0001;
+/// Upper half of link addresses: the reserved prefix 100:0:0:1::/64 marks them.
+const LINK: u64 = 0x0100_0000_0000_0001;
 
 impl Addr {
     /// No address.
     pub const NONE: Self = Self([u64::MAX; 2]);
 
-    /// The address that a text of the capture stands for.
+    /// The address that a text of the capture stands for; none where it is no address.
     pub fn from_text(text: &str) -> Self {
         match text.parse::<IpAddr>() {
             Ok(ip) => ip.into(),
-            Err(_) if text.is_empty() => Self::NONE,
-            Err(_) => Self([OTHER, u64::from(Sym::new(text).place())]),
+            Err(_) => link_address(text).map_or(Self::NONE, |bits| Self([LINK, bits])),
         }
     }
 
@@ -41,7 +38,7 @@ impl Addr {
 
     /// The IP address, if it is one.
     pub fn ip(self) -> Option<IpAddr> {
-        if self.is_none() || self.0[0] == OTHER {
+        if self.is_none() || self.0[0] == LINK {
             return None;
         }
         Some(Ipv6Addr::from_bits(self.bits()).to_canonical())
@@ -74,7 +71,10 @@ impl fmt::Display for Addr {
         match self.ip() {
             Some(ip) => ip.fmt(f),
             None if self.is_none() => f.pad("-"),
-            None => f.pad(Sym::at(self.0[1]).text()),
+            None => {
+                let [_, _, a, b, c, d, e, g] = self.0[1].to_be_bytes();
+                f.pad(&format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}"))
+            }
         }
     }
 }
@@ -85,12 +85,23 @@ impl Serialize for Addr {
     }
 }
 
+/// The bits of a link address such as `02:42:ac:11:00:02`.
+fn link_address(text: &str) -> Option<u64> {
+    let mut bits = 0;
+    let mut count = 0;
+    for byte in text.split(':') {
+        bits = bits << 8 | u64::from(u8::from_str_radix(byte, 16).ok()?);
+        count += 1;
+    }
+    (count == 6).then_some(bits)
+}
+
 /// An address with its port, in brackets where that is needed.
-pub fn with_port(addr: Addr, port: u16) -> String {
-    match addr.ip() {
-        Some(IpAddr::V6(ip)) if port != 0 => format!("[{ip}]:{port}"),
-        _ if port != 0 => format!("{addr}:{port}"),
-        _ => addr.to_string(),
+pub fn with_port(addr: Addr, port: Option<u16>) -> String {
+    match (addr.ip(), port) {
+        (Some(IpAddr::V6(ip)), Some(port)) => format!("[{ip}]:{port}"),
+        (_, Some(port)) => format!("{addr}:{port}"),
+        (_, None) => addr.to_string(),
     }
 }
 
@@ -113,8 +124,8 @@ mod tests {
 
     #[test]
     fn ports_follow_brackets_in_ipv6() {
-        assert_eq!(with_port(Addr::from_text("2001:db8::1"), 80), "[2001:db8::1]:80");
-        assert_eq!(with_port(v4(10, 0, 0, 1), 80), "10.0.0.1:80");
-        assert_eq!(with_port(v4(10, 0, 0, 1), 0), "10.0.0.1");
+        assert_eq!(with_port(Addr::from_text("2001:db8::1"), Some(80)), "[2001:db8::1]:80");
+        assert_eq!(with_port(v4(10, 0, 0, 1), Some(80)), "10.0.0.1:80");
+        assert_eq!(with_port(v4(10, 0, 0, 1), None), "10.0.0.1");
     }
 }

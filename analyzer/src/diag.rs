@@ -6,10 +6,10 @@
 pub mod finding;
 mod group;
 mod observe;
-mod old;
+mod stale;
 
 pub use finding::{Device, Example, Finding, Share};
-pub use observe::Observer;
+pub use observe::{COLUMNS, Observer};
 
 #[cfg(test)]
 mod tests;

@@ -3,14 +3,14 @@
 use std::ops::RangeInclusive;
 
 use anyhow::{Context, Result, bail};
-use ntc::Capture;
+use ntc::{Capture, ColumnId, catalog};
 use words::{Flags, Network, Range};
 
 use crate::address::Addr;
 use crate::args::FilterArgs;
-use crate::event::{Event, Flow, Hook};
+use crate::event::{Context as Where, Event, Flow};
 use crate::lifecycle::{Life, OutcomeKind};
-use crate::symbol::Sym;
+use crate::names::Name;
 use crate::times::Times;
 
 /// All filters of a command, for one capture. An empty list lets everything pass.
@@ -29,27 +29,27 @@ pub struct Filter {
     /// Ports of the destination.
     dport: Vec<Range>,
     /// Protocols.
-    proto: Vec<Sym>,
+    proto: Vec<String>,
     /// Devices.
-    dev: Vec<Sym>,
+    dev: Vec<String>,
     /// Namespaces, inodes.
     netns: Vec<u32>,
     /// Processes.
     pid: Vec<u32>,
     /// Names of tasks.
-    comm: Vec<Sym>,
+    comm: Vec<String>,
     /// Lengths.
     len: Vec<Range>,
     /// TCP flags.
     tcp_flags: Option<Flags>,
     /// Probes.
-    probe: Vec<Sym>,
+    probe: Vec<String>,
     /// Reasons.
-    reason: Vec<Sym>,
+    reason: Vec<String>,
     /// Tables of netfilter.
-    table: Vec<Sym>,
+    table: Vec<String>,
     /// Chains of nftables.
-    chain: Vec<Sym>,
+    chain: Vec<String>,
     /// Outcomes.
     outcome: Vec<OutcomeKind>,
     /// Packets.
@@ -70,17 +70,17 @@ impl Filter {
             port: args.port.clone(),
             sport: args.sport.clone(),
             dport: args.dport.clone(),
-            proto: symbols(&args.proto, ToString::to_string),
-            dev: symbols(&args.dev, ToString::to_string),
+            proto: texts(&args.proto, ToString::to_string),
+            dev: texts(&args.dev, ToString::to_string),
             len: args.len.clone(),
             tcp_flags: args.tcp_flags,
             netns: each(&args.netns, |t| netns(t, capture))?,
             pid: args.pid.clone(),
-            comm: symbols(&args.comm, Clone::clone),
+            comm: texts(&args.comm, Clone::clone),
             probe: each(&args.probe, |t| probe(t, capture))?,
-            reason: symbols(&args.reason, |text| reason_name(text)),
-            table: symbols(&args.table, Clone::clone),
-            chain: symbols(&args.chain, Clone::clone),
+            reason: texts(&args.reason, |text| reason_name(text)),
+            table: texts(&args.table, Clone::clone),
+            chain: texts(&args.chain, Clone::clone),
             outcome: each(&args.outcome, outcome)?,
             skb: args.skb.clone(),
             range: range(args, times)?,
@@ -93,46 +93,48 @@ impl Filter {
         self.range.clone().unwrap_or(0..=u64::MAX)
     }
 
+    /// The columns that it looks at beside those of lives.
+    pub fn columns(&self) -> impl Iterator<Item = ColumnId> {
+        (!self.comm.is_empty()).then_some(ColumnId::Comm).into_iter()
+    }
+
     /// Whether an event passes. `flow` is that of its packet, for events that carry no header.
-    pub fn event(&self, event: &Event, flow: &Flow) -> bool {
+    pub fn event(&self, event: &Event<'_, '_>, flow: &Flow<'_>) -> bool {
         let own = if event.has_addresses() { &event.flow() } else { flow };
-        self.flow(own, event.hook())
-            && passes(&self.proto, |p| *p == event.l4 || *p == event.protocol || *p == own.l4)
-            && passes(&self.dev, |d| *d == event.dev)
-            && passes(&self.netns, |n| *n == event.netns)
+        let is = |id: ColumnId| move |text: &String| event.name(id) == text.as_str();
+        let is_l4 = |text: &String| own.l4 == text.as_str();
+        self.flow(own, event.about.two_way)
+            && passes(&self.proto, |p| is(ColumnId::L4)(p) || is(ColumnId::Protocol)(p) || is_l4(p))
+            && passes(&self.dev, is(ColumnId::Dev))
+            && passes(&self.netns, |n| event.u32(ColumnId::Netns) == Some(*n))
             && self.task(event)
-            && passes(&self.len, |r| event.len != 0 && r.contains(event.len))
-            && self.tcp_flags.is_none_or(|flags| flags.any_of(event.tcp_flags.text()))
-            && passes(&self.probe, |p| *p == event.probe)
-            && passes(&self.reason, |r| *r == event.reason)
-            && passes(&self.table, |t| *t == event.nf_table)
-            && passes(&self.chain, |c| *c == event.nf_chain)
+            && passes(&self.len, |r| event.u32(ColumnId::Len).is_some_and(|len| r.contains(len)))
+            && self.tcp_flags.is_none_or(|flags| flags.any_of(event.name(ColumnId::TcpFlags).text()))
+            && passes(&self.probe, is(ColumnId::Probe))
+            && passes(&self.reason, is(ColumnId::Reason))
+            && passes(&self.table, is(ColumnId::Table))
+            && passes(&self.chain, is(ColumnId::Chain))
             && passes(&self.skb, |s| *s == event.skb)
     }
 
     /// Whether the task passes. In other contexts the current task has nothing to do with the packet.
-    fn task(&self, event: &Event) -> bool {
-        let own = self.pid.is_empty() && self.comm.is_empty() || event.ctx == Sym::TASK;
-        own && passes(&self.pid, |p| *p == event.pid) && passes(&self.comm, |c| *c == event.comm)
+    fn task(&self, event: &Event<'_, '_>) -> bool {
+        let any = self.pid.is_empty() && self.comm.is_empty();
+        let own = any || event.context() == Where::Task;
+        own && passes(&self.pid, |p| event.u32(ColumnId::Pid) == Some(*p))
+            && passes(&self.comm, |c| event.name(ColumnId::Comm) == c.as_str())
     }
 
     /// Whether the ends pass. A socket's row stands for both directions.
-    fn flow(&self, flow: &Flow, hook: Hook) -> bool {
-        let both = matches!(
-            hook,
-            Hook::DataReady
-                | Hook::SetState
-                | Hook::TcpProbe
-                | Hook::Retransmit
-                | Hook::SendReset
-                | Hook::ReceiveReset
-        );
-        self.ends(flow) || both && self.ends(&flow.reversed())
+    fn flow(&self, flow: &Flow<'_>, two_way: bool) -> bool {
+        self.ends(flow) || two_way && self.ends(&flow.reversed())
     }
 
     /// Whether both ends pass.
-    fn ends(&self, flow: &Flow) -> bool {
-        let port = |range: Range, port: u16| has_ports(flow.l4) && range.contains(port.into());
+    fn ends(&self, flow: &Flow<'_>) -> bool {
+        let port = |range: Range, port: Option<u16>| {
+            has_ports(flow.l4) && port.is_some_and(|port| range.contains(port.into()))
+        };
         passes(&self.addr, |n| lies_in(*n, flow.src) || lies_in(*n, flow.dst))
             && passes(&self.src, |n| lies_in(*n, flow.src))
             && passes(&self.dst, |n| lies_in(*n, flow.dst))
@@ -142,7 +144,7 @@ impl Filter {
     }
 
     /// Whether a life passes, of which an event did or did not.
-    pub fn life(&self, life: &Life) -> bool {
+    pub fn life(&self, life: &Life<'_>) -> bool {
         life.matched && passes(&self.outcome, |o| *o == life.outcome.kind())
     }
 }
@@ -158,7 +160,7 @@ fn lies_in(network: Network, addr: Addr) -> bool {
 }
 
 /// Whether a protocol has ports: those that the recorder compares.
-fn has_ports(l4: Sym) -> bool {
+fn has_ports(l4: Name<'_>) -> bool {
     ["tcp", "udp", "sctp", "udplite"].contains(&l4.text())
 }
 
@@ -167,9 +169,9 @@ fn each<T>(texts: &[String], resolve: impl Fn(&str) -> Result<T>) -> Result<Vec<
     texts.iter().map(|t| resolve(t)).collect()
 }
 
-/// The symbols of words.
-fn symbols<T>(words: &[T], spelled: impl Fn(&T) -> String) -> Vec<Sym> {
-    words.iter().map(|word| Sym::new(&spelled(word))).collect()
+/// Words as they are spelled in captures.
+fn texts<T>(words: &[T], spelled: impl Fn(&T) -> String) -> Vec<String> {
+    words.iter().map(spelled).collect()
 }
 
 /// A reason without the kernel's prefix, in capitals.
@@ -190,12 +192,12 @@ fn netns(text: &str, capture: &Capture) -> Result<u32> {
 }
 
 /// A probe that the capture may have.
-fn probe(text: &str, capture: &Capture) -> Result<Sym> {
+fn probe(text: &str, capture: &Capture) -> Result<String> {
     let probes = &capture.metadata().probes;
-    if !probes.is_empty() && !probes.iter().any(|p| p.name == text) && !Hook::names().any(|n| n == text) {
+    if !probes.is_empty() && !probes.iter().any(|p| p.name == text) && catalog::by_name(text).is_none() {
         bail!("there is no probe `{text}`; `ntana info` lists those of a capture");
     }
-    Ok(Sym::new(text))
+    Ok(text.to_owned())
 }
 
 /// An outcome by name.
@@ -217,31 +219,19 @@ fn range(args: &FilterArgs, times: &Times) -> Result<Option<RangeInclusive<u64>>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::address::Addr;
+    use crate::script::Script;
 
     /// A range of ports.
     fn ports(text: &str) -> Range {
         Range::ports(text).unwrap()
     }
 
-    /// A UDP packet.
-    fn packet() -> Event {
-        Event {
-            saddr: Addr::from_text("10.77.1.2"),
-            daddr: Addr::from_text("10.77.2.2"),
-            sport: 40001,
-            dport: 53,
-            l4: Sym::UDP,
-            dev: Sym::new("veth0"),
-            ..Event::EMPTY
-        }
-    }
-
-    /// Whether the packet passes a filter.
+    /// Whether a UDP packet passes a filter.
     fn passes_filter(change: impl Fn(&mut Filter)) -> bool {
         let mut filter = Filter::default();
         change(&mut filter);
-        filter.event(&packet(), &Flow::default())
+        let packet = Script::new("1 7 net_dev_queue veth0 flow=10.77.1.2:40001>10.77.2.2:53");
+        filter.event(&packet.block().event(0), &Flow::default())
     }
 
     #[test]
@@ -252,18 +242,29 @@ mod tests {
         assert!(passes_filter(|f| f.port = vec![ports("50-60")]));
         assert!(!passes_filter(|f| f.sport = vec![ports("53")]));
         assert!(!passes_filter(|f| {
-            f.proto = vec![Sym::UDP];
-            f.dev = vec![Sym::new("eth9")];
+            f.proto = vec!["udp".into()];
+            f.dev = vec!["eth9".into()];
         }));
-        assert!(!passes_filter(|f| f.table = vec![Sym::new("filter")]));
-        assert!(!passes_filter(|f| f.chain = vec![Sym::new("refused")]));
+        assert!(!passes_filter(|f| f.table = vec!["filter".into()]));
+        assert!(!passes_filter(|f| f.chain = vec!["refused".into()]));
     }
 
     #[test]
     fn events_without_header_have_their_packets_flow() {
         let filter = Filter { dport: vec![ports("53")], ..Filter::default() };
-        assert!(filter.event(&Event::EMPTY, &packet().flow()));
-        assert!(!filter.event(&Event::EMPTY, &Flow::default()));
+        let packet = Script::new("1 7 net_dev_queue veth0 flow=10.77.1.2:40001>10.77.2.2:53");
+        let bare = Script::new("1 7 net_dev_xmit veth0");
+        assert!(filter.event(&bare.block().event(0), &packet.block().event(0).flow()));
+        assert!(!filter.event(&bare.block().event(0), &Flow::default()));
+    }
+
+    #[test]
+    fn a_zero_port_is_a_port() {
+        let filter = Filter { sport: vec![ports("0")], ..Filter::default() };
+        for (flow, passes) in [("10.0.0.1:0>10.0.0.2:9", true), ("10.0.0.1>10.0.0.2", false)] {
+            let packet = Script::new(&format!("1 7 net_dev_queue veth0 flow={flow}"));
+            assert_eq!(filter.event(&packet.block().event(0), &Flow::default()), passes);
+        }
     }
 
     #[test]

@@ -7,9 +7,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::event::Event;
-use crate::symbol::Sym;
-pub use table::{Cause, Grouping, Key, Severity, Signal};
+use crate::event::Snapshot;
+pub use table::{Cause, Grouping, Key, Severity, Signal, Thresholds};
 use table::{Location, Reason, Silent, Tables};
 
 /// Drop reasons, reset reasons, ICMP errors and their root causes.
@@ -40,7 +39,7 @@ pub struct Meaning {
     /// How bad it is.
     pub severity: Severity,
     /// Root cause.
-    pub cause: Sym,
+    pub cause: String,
     /// What it means, one sentence.
     pub means: String,
     /// What to do; empty: what the cause says.
@@ -60,6 +59,8 @@ pub struct Knowledge {
     locations: HashMap<String, Vec<Location>>,
     /// Reasons that places stand for, by function.
     silent: HashMap<String, Vec<Silent>>,
+    /// Times and shares that decide.
+    thresholds: Thresholds,
 }
 
 impl Knowledge {
@@ -84,11 +85,12 @@ impl Knowledge {
         }
         let last = texts.last().map_or("", |(name, _)| name);
         tables.check_causes().map_err(|e| anyhow!("rules {last}: {e}"))?;
-        Ok(Self::index(tables))
+        let thresholds = tables.thresholds().map_err(|e| anyhow!("rules {last}: {e}"))?;
+        Ok(Self::index(tables, thresholds))
     }
 
     /// Indexes the tables.
-    fn index(tables: Tables) -> Self {
+    fn index(tables: Tables, thresholds: Thresholds) -> Self {
         let reasons = tables.reason.iter().map(|r| (r.name.clone(), r.clone())).collect();
         let mut locations: HashMap<String, Vec<Location>> = HashMap::new();
         for location in &tables.location {
@@ -98,38 +100,44 @@ impl Knowledge {
         for place in &tables.silent {
             silent.entry(place.function.clone()).or_default().push(place.clone());
         }
-        Self { tables, reasons, locations, silent }
+        Self { tables, reasons, locations, silent, thresholds }
+    }
+
+    /// Times and shares that decide.
+    pub fn thresholds(&self) -> Thresholds {
+        self.thresholds
     }
 
     /// Why a packet was dropped. That is what the kernel says, with two exceptions: before 5.17 it says nothing, so
     /// that the place has to tell; and until 6.14 it did not tell a pure ACK that reordering made old from a segment
     /// with data, which PAWS (RFC 7323, section 5) or its sequence number takes away from a program.
-    pub fn reason(&self, event: &Event) -> Sym {
-        let pure_ack = event.tcp_flags.text() == "A" && event.len <= LONGEST_HEADER;
+    pub fn reason<'a>(&'a self, event: &Snapshot<'a>) -> &'a str {
+        let is_short = event.len.is_none_or(|len| len <= LONGEST_HEADER);
+        let is_pure_ack = || event.tcp_flags == "A" && is_short;
         match event.reason.text() {
             "" => self.reason_of_place(event),
-            "TCP_RFC7323_PAWS" | "TCP_INVALID_SEQUENCE" if pure_ack => Sym::new("TCP_RFC7323_PAWS_ACK"),
-            _ => event.reason,
+            "TCP_RFC7323_PAWS" | "TCP_INVALID_SEQUENCE" if is_pure_ack() => "TCP_RFC7323_PAWS_ACK",
+            reason => reason,
         }
     }
 
     /// The reason that a place stands for.
-    fn reason_of_place(&self, event: &Event) -> Sym {
+    fn reason_of_place(&self, event: &Snapshot<'_>) -> &str {
         let rows = self.silent.get(function_of(event.location.text())).map_or(&[][..], Vec::as_slice);
-        let on_stack =
-            |function: &str| event.stack.text().split(';').any(|frame| function_of(frame) == function);
+        let (flags, stack) = (event.tcp_flags.text(), event.stack.text());
+        let on_stack = |function: &str| stack.split(';').any(|frame| function_of(frame) == function);
         let mut fitting = rows.iter().filter(|s| {
-            s.tcp_flags.as_deref().is_none_or(|flags| flags == event.tcp_flags.text())
+            s.tcp_flags.as_deref().is_none_or(|wanted| wanted == flags)
                 && s.under.as_deref().is_none_or(on_stack)
         });
         let row = fitting.clone().find(|s| s.is_special()).or_else(|| fitting.next());
-        Sym::new(row.map_or(NOT_SPECIFIED, |s| &s.reason))
+        row.map_or(NOT_SPECIFIED, |s| &s.reason)
     }
 
     /// What a drop with this reason at this place means.
-    pub fn drop(&self, reason: Sym, location: Sym) -> Meaning {
-        let general = self.reasons.get(reason.text());
-        let special = self.special(reason.text(), function_of(location.text()));
+    pub fn drop(&self, reason: &str, location: &str) -> Meaning {
+        let general = self.reasons.get(reason);
+        let special = self.special(reason, function_of(location));
         match (general, special) {
             (Some(general), None) => meaning_of(general),
             (None, None) => unknown(reason),
@@ -146,8 +154,8 @@ impl Knowledge {
     }
 
     /// What a reset with this reason means.
-    pub fn reset(&self, reason: Sym) -> Option<Meaning> {
-        let row = self.tables.reset.iter().find(|r| r.name == reason.text())?;
+    pub fn reset(&self, reason: &str) -> Option<Meaning> {
+        let row = self.tables.reset.iter().find(|r| r.name == reason)?;
         Some(meaning(row.severity, &row.cause, &row.means, &row.advice))
     }
 
@@ -188,7 +196,7 @@ impl From<&Signal> for Meaning {
 fn meaning(severity: Severity, cause: &str, means: &str, advice: &str) -> Meaning {
     Meaning {
         severity,
-        cause: Sym::new(cause),
+        cause: cause.to_owned(),
         means: means.to_owned(),
         advice: advice.to_owned(),
         counters: String::new(),
@@ -205,7 +213,7 @@ fn narrowed(general: Meaning, special: &Location) -> Meaning {
     let or = |text: &str, other: String| if text.is_empty() { other } else { text.to_owned() };
     Meaning {
         severity: special.severity,
-        cause: special.cause.as_deref().map_or(general.cause, Sym::new),
+        cause: special.cause.clone().unwrap_or(general.cause),
         means: or(&special.means, general.means),
         advice: or(&special.advice, general.advice),
         counters: general.counters,
@@ -213,8 +221,9 @@ fn narrowed(general: Meaning, special: &Location) -> Meaning {
 }
 
 /// What a reason means that no table knows.
-fn unknown(reason: Sym) -> Meaning {
-    let means = format!("the kernel dropped it for {}, which this build does not know", reason.or_dash());
+fn unknown(reason: &str) -> Meaning {
+    let reason = if reason.is_empty() { "-" } else { reason };
+    let means = format!("the kernel dropped it for {reason}, which this build does not know");
     meaning(Severity::Warning, UNKNOWN, &means, "")
 }
 
@@ -247,19 +256,20 @@ pub(crate) mod tests {
     #[test]
     fn a_place_goes_before_its_reason() {
         let knowledge = shipped();
-        let at = |reason, location| knowledge.drop(Sym::new(reason), Sym::new(location));
+        let at = |reason, location| knowledge.drop(reason, location);
         assert_eq!(at("NO_SOCKET", "ping_rcv+0xab").severity, Severity::Normal);
-        assert_eq!(at("NO_SOCKET", "tcp_v4_rcv.isra.0+0x1").cause.text(), "tcp-port-closed");
-        assert_eq!(at("NO_SOCKET", "__udp4_lib_rcv+0x1").cause.text(), "udp-port-closed");
+        assert_eq!(at("NO_SOCKET", "tcp_v4_rcv.isra.0+0x1").cause, "tcp-port-closed");
+        assert_eq!(at("NO_SOCKET", "__udp4_lib_rcv+0x1").cause, "udp-port-closed");
         assert_eq!(at("NOT_SPECIFIED", "packet_rcv.cold+0x10").severity, Severity::Normal);
     }
 
     #[test]
     fn where_the_kernel_gives_no_reason_the_place_tells() {
         let knowledge = shipped();
-        let at = |location, flags| {
-            let event = Event { location: Sym::new(location), tcp_flags: Sym::new(flags), ..Event::EMPTY };
-            knowledge.reason(&event).text()
+        let at = |location: &str, flags: &str| {
+            let flags = if flags.is_empty() { String::new() } else { format!(" flags={flags}") };
+            let script = crate::script::Script::new(&format!("1 7 kfree_skb at={location}{flags}"));
+            knowledge.reason(&Snapshot::of(&script.block().event(0))).to_owned()
         };
         assert_eq!(at("nf_hook_slow+0x93", ""), "NETFILTER_DROP");
         assert_eq!(at("tcp_v4_rcv+0x62", "S"), "NO_SOCKET");
@@ -269,7 +279,7 @@ pub(crate) mod tests {
 
     #[test]
     fn an_unknown_reason_is_a_warning_that_names_it() {
-        let meaning = shipped().drop(Sym::new("NEVER_HEARD"), Sym::new("foo+0x1"));
+        let meaning = shipped().drop("NEVER_HEARD", "foo+0x1");
         assert_eq!(meaning.severity, Severity::Warning);
         assert!(meaning.means.contains("NEVER_HEARD"));
     }
@@ -292,6 +302,6 @@ pub(crate) mod tests {
     fn rules_replace_rows() {
         let row = "[[reason]]\nname='NETFILTER_DROP'\nseverity='normal'\nmeans='ours'";
         let knowledge = with_rules(row).unwrap();
-        assert_eq!(knowledge.drop(Sym::new("NETFILTER_DROP"), Sym::NONE).means, "ours");
+        assert_eq!(knowledge.drop("NETFILTER_DROP", "").means, "ours");
     }
 }

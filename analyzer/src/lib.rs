@@ -1,6 +1,6 @@
 //! The analysis behind `ntana`: a capture becomes events, events become lives, lives become answers.
 //!
-//! Reading order: [`stream`] delivers [`event`]s in time order, [`lifecycle`] rebuilds what happened to each packet,
+//! Reading order: [`scan`] delivers [`event`]s in time order, [`lifecycle`] rebuilds what happened to each packet,
 //! [`diag`] groups what went wrong by root cause, [`commands`] show the answers.
 
 #![forbid(unsafe_code)]
@@ -16,14 +16,15 @@ pub mod filter;
 pub mod knowledge;
 pub mod lifecycle;
 pub mod loss;
+pub mod names;
 pub mod numbers;
+pub mod probes;
 pub mod render;
 pub mod rule;
+pub mod scan;
 #[cfg(test)]
 pub(crate) mod script;
 pub mod source;
-pub mod stream;
-pub mod symbol;
 pub mod times;
 
 /// Whether an error means that nobody reads the output any more, which is no error.

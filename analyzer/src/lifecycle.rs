@@ -1,59 +1,97 @@
 //! Events become lives: one packet's way through one host, from its first event to its end.
 //!
 //! A packet is known by the address of its `sk_buff` only, and most delivered packets are freed without any
-//! event, so the address is seen again with another packet. Where a life ends and the next begins is decided in
-//! `continues`, by the stage that the life has reached and the stage that the event shows.
+//! event, so the address is seen again with another packet. Place a life ends and the next begins is decided in
+//! `state::step`: by the numbers in the headers where they tell, else by the stage that the life has reached and the
+//! stage that the event shows.
 
-mod hooks;
+mod calls;
+mod delivery;
+mod identity;
 mod life;
 pub mod outcome;
-mod way;
+mod state;
+mod verdict;
 
 use std::collections::VecDeque;
 
-use rustc_hash::FxHashMap;
+use ahash::AHashMap;
+use ntc::ColumnId;
 use serde::Serialize;
 
-use crate::event::{Event, Flow, Hook};
-use crate::knowledge::{Knowledge, Severity};
+use crate::event::{Effect, Event, Flow, Snapshot};
+use crate::knowledge::{Knowledge, Severity, Thresholds};
 use crate::loss::Losses;
-use crate::symbol::Sym;
-use hooks::{Said, giver};
-pub use life::{Hop, Life};
-use life::{apply, begins, continues, receive_rank};
+use crate::names::{Name, Names};
+use crate::rule::Rule;
+use calls::{Calls, LifeRef};
+use delivery::{Received, Starts};
+pub use life::{Hop, Life, Row};
 pub use outcome::{Counts, Evidence, Outcome, OutcomeKind};
 use outcome::{End, decide};
-use way::{Way, Ways};
+use state::{Rx, Step, begins, step};
+use verdict::{Given, verdict_hook};
+
+/// The columns that lives are rebuilt from.
+pub const COLUMNS: [ColumnId; 46] = [
+    ColumnId::Ts,
+    ColumnId::Cpu,
+    ColumnId::Seq,
+    ColumnId::Kind,
+    ColumnId::Probe,
+    ColumnId::Pid,
+    ColumnId::Tid,
+    ColumnId::Ctx,
+    ColumnId::Skb,
+    ColumnId::Netns,
+    ColumnId::Ifindex,
+    ColumnId::Dev,
+    ColumnId::Iif,
+    ColumnId::Len,
+    ColumnId::GsoSegs,
+    ColumnId::Protocol,
+    ColumnId::Saddr,
+    ColumnId::Daddr,
+    ColumnId::L4,
+    ColumnId::Sport,
+    ColumnId::Dport,
+    ColumnId::IpId,
+    ColumnId::TcpSeq,
+    ColumnId::TcpFlags,
+    ColumnId::IcmpId,
+    ColumnId::IcmpSeq,
+    ColumnId::Tunnel,
+    ColumnId::PayloadHash,
+    ColumnId::Reason,
+    ColumnId::Location,
+    ColumnId::Stack,
+    ColumnId::Ret,
+    ColumnId::Family,
+    ColumnId::Rmem,
+    ColumnId::Rcvbuf,
+    ColumnId::Entry,
+    ColumnId::Child,
+    ColumnId::Relation,
+    ColumnId::Verdict,
+    ColumnId::Hook,
+    ColumnId::Table,
+    ColumnId::Chain,
+    ColumnId::Hooks,
+    ColumnId::Handle,
+    ColumnId::Step,
+    ColumnId::Name,
+];
 
 /// Lives that may be open at once.
 const MAX_OPEN: usize = 256 << 10;
-/// Events that open lives may keep, where events are kept.
-const MAX_KEPT: usize = 400 << 10;
-/// A life with proof of its end is closed after this many ns without an event.
-const IDLE_FINISHED: u64 = 2_000_000_000;
-/// Any life is closed after this many ns without an event.
-const IDLE: u64 = 30_000_000_000;
-/// Idle lives are looked for each time this many ns have passed.
-const SWEEP_EVERY: u64 = 1_000_000_000;
-/// Calls whose return is awaited at most.
-const MAX_CALLS: usize = 64 << 10;
-/// A packet that was freed within calls waits so many ns for their returns, which may give the verdict on it.
-const LINGER: u64 = 10_000_000;
-
-/// The packet that a CPU's softirq received last, and that no socket has announced yet.
-#[derive(Clone, Copy, Debug, Default)]
-struct Received {
-    /// Address of the packet.
-    skb: u64,
-    /// Start of its life, which tells it from a later one at the same address.
-    start: u64,
-}
+/// Rows that open lives may keep, where rows are kept.
+const MAX_KEPT: usize = 4 << 20;
 
 /// What is kept of lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// Their events.
-    Events,
+    /// Where their rows stand.
+    Rows,
     /// Their summary.
     Summary,
 }
@@ -70,12 +108,16 @@ pub struct Tally {
 }
 
 /// Whether an event matches; it gets the flow of its packet too.
-type EventFilter<'a> = dyn Fn(&Event, &Flow) -> bool + 'a;
+type EventFilter<'a> = dyn Fn(&Event<'_, 'a>, &Flow<'a>) -> bool + 'a;
 
 /// Rebuilds lives from events in time order.
 pub struct Lives<'a> {
+    /// The capture's names.
+    names: &'a Names,
     /// Which drops are healthy.
     normal: NormalDrops<'a>,
+    /// Times that decide.
+    limits: Thresholds,
     /// When events were lost.
     losses: &'a Losses,
     /// What is kept.
@@ -83,20 +125,20 @@ pub struct Lives<'a> {
     /// Whether an event matches the user's filter.
     filter: Box<EventFilter<'a>>,
     /// Open and unused lives.
-    slots: Vec<Life>,
+    slots: Vec<Life<'a>>,
     /// Unused lives.
     unused: Vec<u32>,
     /// Open lives by address.
-    open: FxHashMap<u64, u32>,
+    open: AHashMap<u64, u32>,
     /// By CPU, what was received last.
-    received: Vec<Received>,
-    /// Which way functions lead.
-    ways: Ways,
-    /// Lives by the calls that have not returned: slot and start.
-    calls: FxHashMap<u64, (u32, u64)>,
+    received: Received,
+    /// By CPU, packets that drivers have and have not answered for.
+    starts: Starts,
+    /// Lives by the calls that have not returned.
+    calls: Calls,
     /// Lives that have ended and await the returns of their calls.
     lingering: VecDeque<u32>,
-    /// Events that open lives keep.
+    /// Rows that open lives keep.
     kept: usize,
     /// When idle lives were last looked for.
     swept: u64,
@@ -111,33 +153,35 @@ struct NormalDrops<'a> {
     /// The tables.
     knowledge: &'a Knowledge,
     /// Answers so far.
-    known: FxHashMap<(Sym, Sym), bool>,
+    known: AHashMap<(&'a str, Name<'a>), bool>,
 }
 
-impl NormalDrops<'_> {
+impl<'a> NormalDrops<'a> {
     /// Whether a drop is healthy.
-    fn contains(&mut self, event: &Event) -> bool {
+    fn contains(&mut self, event: &Snapshot<'a>) -> bool {
         let knowledge = self.knowledge;
         let reason = knowledge.reason(event);
         let known = self.known.entry((reason, event.location));
-        *known.or_insert_with(|| knowledge.drop(reason, event.location).severity == Severity::Normal)
+        *known.or_insert_with(|| knowledge.drop(reason, event.location.text()).severity == Severity::Normal)
     }
 }
 
 impl<'a> Lives<'a> {
     /// Lives without a filter: all match.
-    pub fn new(knowledge: &'a Knowledge, losses: &'a Losses, keep: Keep) -> Self {
+    pub fn new(names: &'a Names, knowledge: &'a Knowledge, losses: &'a Losses, keep: Keep) -> Self {
         Self {
-            normal: NormalDrops { knowledge, known: FxHashMap::default() },
+            names,
+            normal: NormalDrops { knowledge, known: AHashMap::default() },
+            limits: knowledge.thresholds(),
             losses,
             keep,
             filter: Box::new(|_, _| true),
             slots: Vec::new(),
             unused: Vec::new(),
-            open: FxHashMap::default(),
-            received: Vec::new(),
-            ways: Ways::default(),
-            calls: FxHashMap::default(),
+            open: AHashMap::default(),
+            received: Received::default(),
+            starts: Starts::default(),
+            calls: Calls::default(),
             lingering: VecDeque::new(),
             kept: 0,
             swept: 0,
@@ -148,7 +192,7 @@ impl<'a> Lives<'a> {
 
     /// Marks the lives of which an event matches. The filter gets the event and the life's flow, for events that
     /// carry no header.
-    pub fn with_filter(mut self, filter: impl Fn(&Event, &Flow) -> bool + 'a) -> Self {
+    pub fn with_filter(mut self, filter: impl Fn(&Event<'_, 'a>, &Flow<'a>) -> bool + 'a) -> Self {
         self.filter = Box::new(filter);
         self
     }
@@ -159,129 +203,161 @@ impl<'a> Lives<'a> {
     }
 
     /// The flow of the packet at an address, by its last header.
-    pub fn flow_at(&self, skb: u64) -> Option<Flow> {
+    pub fn flow_at(&self, skb: u64) -> Option<Flow<'a>> {
         let slot = *self.open.get(&skb)?;
-        Some(self.slots[slot as usize].position.identity.flow).filter(|f| !f.is_none())
+        Some(self.slots[slot as usize].identity.flow).filter(|flow| !flow.is_none())
     }
 
     /// Takes the next event, and hands over the lives that it ends.
-    pub fn push(&mut self, event: &Event, done: &mut impl FnMut(&Life)) {
+    pub fn push(&mut self, event: &Event<'_, 'a>, done: &mut impl FnMut(&Life<'a>)) {
         self.now = self.now.max(event.ts);
-        if event.ts.saturating_sub(self.swept) >= SWEEP_EVERY {
+        if event.ts.saturating_sub(self.swept) >= self.limits.sweep {
             self.sweep(event.ts, done);
         }
         if event.skb == 0 {
-            if event.hook() == Hook::DataReady {
+            if event.effect == Effect::DataReady {
                 self.data_ready(event);
             }
             return;
         }
-        self.let_go(event.ts, done);
+        self.flush_lingering(event.ts, done);
         self.tally.packet_events += 1;
-        match event.hook() {
-            Hook::Return | Hook::Verdict => return self.returned(event, done),
-            Hook::Link => return self.linked(event, done),
-            _ => {}
+        match event.effect {
+            Effect::Return | Effect::Verdict => self.returned(event, done),
+            Effect::Link => self.linked(event, done),
+            _ => self.happened(event, done),
         }
+    }
+
+    /// Something happened to a packet.
+    fn happened(&mut self, event: &Event<'_, 'a>, done: &mut impl FnMut(&Life<'a>)) {
         let Some(slot) = self.life_of(event, done) else {
             // What a tracepoint told already, the functions that it calls tell again.
-            self.tally.orphans += u64::from(event.hook() != Hook::End);
+            self.tally.orphans += u64::from(event.effect != Effect::Free);
             return;
         };
         self.add(slot, event);
-        match event.hook() {
-            Hook::Drop | Hook::Consume | Hook::End => self.freed(slot, event, done),
-            Hook::Call => self.called(slot, event),
-            Hook::Step if event.says == Sym::NF_DROP => self.slots[slot as usize].judge(event),
+        let life = &mut self.slots[slot as usize];
+        match event.effect {
+            Effect::Drop | Effect::HardwareDrop | Effect::Consume | Effect::Free => {
+                self.freed(slot, event, done)
+            }
+            Effect::Call if event.about.returns => {
+                if let Some(call) = event.call() {
+                    self.calls.add(call, (slot, life.start));
+                }
+            }
+            Effect::Start => self.starts.add(event, (slot, life.start)),
+            Effect::Rule if event.name(ColumnId::Verdict) == "NF_DROP" => {
+                life.set_final_verdict(Rule::of(event, Name::NONE))
+            }
             _ => {}
         }
     }
 
-    /// Notes a call, which its return will name.
-    fn called(&mut self, slot: u32, event: &Event) {
-        if self.calls.len() >= MAX_CALLS {
-            self.calls.clear();
-        }
-        self.calls.insert(event.call(), (slot, self.slots[slot as usize].start));
+    /// The life of a reference, if it is still there.
+    fn get_mut(&mut self, (slot, start): LifeRef, skb: u64) -> Option<&mut Life<'a>> {
+        self.slots.get_mut(slot as usize).filter(|life| life.start == start && life.skb == skb)
     }
 
     /// A call returned: that belongs to the life that it was called with, wherever its packet is by now.
-    fn returned(&mut self, event: &Event, done: &mut impl FnMut(&Life)) {
-        let Some((slot, start)) = self.calls.remove(&event.other) else { return };
-        let life = &mut self.slots[slot as usize];
-        if life.start != start || life.skb != event.skb {
+    fn returned(&mut self, event: &Event<'_, 'a>, done: &mut impl FnMut(&Life<'a>)) {
+        let Some(called) = event.u64(ColumnId::Entry).and_then(|entry| self.calls.take(entry)) else {
             return;
-        }
+        };
+        let Some(life) = self.get_mut(called, event.skb) else { return };
         life.calls = life.calls.saturating_sub(1);
-        if event.hook() == Hook::Verdict {
-            self.decided(slot, event);
-        } else {
-            self.keep(slot, event);
+        let slot = called.0;
+        match event.effect {
+            Effect::Verdict => self.decided(slot, event),
+            _ => self.keep(slot, event, Name::NONE),
         }
-        if self.slots[slot as usize].calls == 0 && self.slots[slot as usize].ending.is_some() {
+        let life = &self.slots[slot as usize];
+        if life.calls == 0 && life.ending.is_some() {
             self.lingering.retain(|waiting| *waiting != slot);
             self.end(slot, done);
         }
     }
 
     /// A function of netfilter gave a verdict.
-    fn decided(&mut self, slot: u32, event: &Event) {
+    fn decided(&mut self, slot: u32, event: &Event<'_, 'a>) {
         let life = &mut self.slots[slot as usize];
-        let event = Event { nf_by: giver(event, &life.said), ..*event };
-        life.said = Said::by(&event);
-        life.matched = life.matched || (self.filter)(&event, &life.flow);
+        let by = verdict_hook(event, &life.given).map_or(Name::NONE, |function| self.names.name(function));
+        life.given = Given::by(event);
+        life.matched = life.matched || (self.filter)(event, &life.flow);
         // From 6.10 on a rule that drops frees the packet itself, and says that it keeps it.
-        if event.says == Sym::NF_DROP || life.ending == Some(End::Dropped) {
-            life.judge(&event);
+        if event.name(ColumnId::Verdict) == "NF_DROP" || life.ending == Some(End::Dropped) {
+            life.set_final_verdict(Rule::of(event, by));
         }
-        self.keep(slot, &event);
+        self.keep(slot, event, by);
     }
 
-    /// A packet came of another, or went up in it.
-    fn linked(&mut self, event: &Event, done: &mut impl FnMut(&Life)) {
+    /// A packet is derived from another, or merged into it.
+    fn linked(&mut self, event: &Event<'_, 'a>, done: &mut impl FnMut(&Life<'a>)) {
         let parent = self.open.get(&event.skb).copied();
         if let Some(slot) = parent {
             self.add(slot, event);
         }
-        if event.other == event.skb {
+        let (child, relation) = (event.u64(ColumnId::Child).unwrap_or(0), event.name(ColumnId::Relation));
+        if child == event.skb || child == 0 {
             return;
         }
-        if event.says == Sym::MERGE {
+        if relation == "merge" {
             if let Some(slot) = parent {
                 self.freed(slot, event, done);
             }
             return;
         }
-        if let Some(old) = self.open.get(&event.other).copied() {
-            self.close(old, End::Reused, done);
+        if let Some(before) = self.open.get(&child).copied() {
+            self.close(before, End::Reused, done);
         }
-        let child = self.begin(event.other, event.ts, done);
+        let born = self.begin(child, event.ts, done);
         if let Some(slot) = parent {
-            let parent = &self.slots[slot as usize];
-            let (flow, position, matched) = (parent.flow, parent.position, parent.matched);
-            let life = &mut self.slots[child as usize];
-            (life.flow, life.matched) = (flow, matched);
-            life.position.identity = position.identity;
-            life.position.received_last = position.received_last;
-            life.origin = Some((event.skb, event.says));
+            self.inherit(slot, born, relation);
         }
-        self.add(child, event);
+        self.add(born, event);
+    }
+
+    /// Gives a derived packet what it has of its parent.
+    fn inherit(&mut self, parent: u32, born: u32, relation: Name<'a>) {
+        let parent = &self.slots[parent as usize];
+        let (skb, flow, identity, matched) = (parent.skb, parent.flow, parent.identity, parent.matched);
+        let received_last = parent.position.received_last;
+        let life = &mut self.slots[born as usize];
+        (life.flow, life.identity, life.matched) = (flow, identity, matched);
+        life.position.received_last = received_last;
+        // Segments and fragments have numbers of their own.
+        life.position.rewritten = relation == "segment" || relation == "fragment";
+        life.origin = Some((skb, relation));
     }
 
     /// The life that an event belongs to; a new one if it begins one.
-    fn life_of(&mut self, event: &Event, done: &mut impl FnMut(&Life)) -> Option<u32> {
-        let way = if event.hook() == Hook::Call { self.ways.of(event.probe) } else { Way::Any };
-        if let Some(slot) = self.open.get(&event.skb).copied() {
-            if continues(&self.slots[slot as usize], event, way) {
-                return Some(slot);
-            }
-            self.close(slot, End::Reused, done);
+    fn life_of(&mut self, event: &Event<'_, 'a>, done: &mut impl FnMut(&Life<'a>)) -> Option<u32> {
+        if event.effect == Effect::Sent
+            && let Some(given) = self.starts.take(event)
+        {
+            let open = self.open.get(&event.skb).copied();
+            return self.get_mut(given, event.skb).is_some().then_some(given.0).filter(|s| open == Some(*s));
         }
-        begins(event.hook()).then(|| self.begin(event.skb, event.ts, done))
+        let Some(slot) = self.open.get(&event.skb).copied() else {
+            return begins(event.effect).then(|| self.begin(event.skb, event.ts, done));
+        };
+        let life = &self.slots[slot as usize];
+        match step(life, event, life.same(event), &self.limits) {
+            Step::Continue => Some(slot),
+            Step::New => {
+                self.close(slot, End::Reused, done);
+                Some(self.begin(event.skb, event.ts, done))
+            }
+            Step::Orphan => {
+                self.close(slot, End::Reused, done);
+                None
+            }
+        }
     }
 
     /// Begins a life.
-    fn begin(&mut self, skb: u64, ts: u64, done: &mut impl FnMut(&Life)) -> u32 {
+    fn begin(&mut self, skb: u64, ts: u64, done: &mut impl FnMut(&Life<'a>)) -> u32 {
         if self.open.len() >= MAX_OPEN || self.kept >= MAX_KEPT {
             self.evict(done);
         }
@@ -298,69 +374,52 @@ impl<'a> Lives<'a> {
     }
 
     /// Adds an event to its life.
-    fn add(&mut self, slot: u32, event: &Event) {
+    fn add(&mut self, slot: u32, event: &Event<'_, 'a>) {
         let life = &mut self.slots[slot as usize];
-        apply(life, event);
+        life.apply(event);
         life.matched = life.matched || (self.filter)(event, &life.flow);
-        self.keep(slot, event);
-        let life = &self.slots[slot as usize];
-        if receive_rank(event.hook()) > 0 {
-            let received = Received { skb: life.skb, start: life.start };
-            *self.last_received(event.cpu) = received;
+        if Rx::of(event.effect) > Rx::None {
+            self.received.set(event, (slot, life.start));
         }
+        self.keep(slot, event, Name::NONE);
     }
 
-    /// Keeps an event of a life, if events are kept.
-    fn keep(&mut self, slot: u32, event: &Event) {
-        if self.keep == Keep::Events {
-            self.slots[slot as usize].events.push(*event);
+    /// Keeps where a row of a life stands, if rows are kept.
+    fn keep(&mut self, slot: u32, event: &Event<'_, 'a>, by: Name<'a>) {
+        if self.keep == Keep::Rows {
+            self.slots[slot as usize].rows.push(Row { id: event.id, by });
             self.kept += 1;
         }
     }
 
-    /// The packet that a CPU received last.
-    fn last_received(&mut self, cpu: u16) -> &mut Received {
-        let cpu = usize::from(cpu);
-        if self.received.len() <= cpu {
-            self.received.resize(cpu + 1, Received::default());
-        }
-        &mut self.received[cpu]
-    }
-
-    /// A socket has something to read: the packet that its CPU's softirq received last was delivered, if ports
-    /// do not speak against it.
-    fn data_ready(&mut self, event: &Event) {
-        let foreign = event.family.is_some() && event.family != Sym::INET && event.family != Sym::INET6;
-        if event.ctx == Sym::TASK || foreign {
-            return;
-        }
-        let received = *self.last_received(event.cpu);
-        let Some(slot) = self.open.get(&received.skb).copied() else { return };
-        let life = &mut self.slots[slot as usize];
-        if life.start != received.start
-            || !life.position.received_last
-            || !ports_fit(event, &life.position.identity.flow)
-        {
+    /// A socket has something to read: the packet that its CPU received last was delivered.
+    fn data_ready(&mut self, event: &Event<'_, 'a>) {
+        let Some((skb, received)) = self.received.announced_by(event) else { return };
+        let Some(life) = self.get_mut(received, skb) else { return };
+        let fits = life.ending.is_none() && life.position.received_last;
+        if !fits || !delivery::ports_fit(event, &life.identity.flow) {
             return;
         }
         life.evidence.socket_ready = true;
         life.end = life.end.max(event.ts);
-        self.keep(slot, event);
-        *self.last_received(event.cpu) = Received::default();
+        self.keep(received.0, event, Name::NONE);
+        self.received.clear(event.cpu);
     }
 
     /// A free ends a life.
-    fn freed(&mut self, slot: u32, event: &Event, done: &mut impl FnMut(&Life)) {
-        let end = match event.hook() {
-            Hook::Drop if !self.normal.contains(event) => End::Dropped,
+    fn freed(&mut self, slot: u32, event: &Event<'_, 'a>, done: &mut impl FnMut(&Life<'a>)) {
+        let freed = Snapshot::of(event);
+        let end = match event.effect {
+            Effect::HardwareDrop => End::Dropped,
+            Effect::Drop if !self.normal.contains(&freed) => End::Dropped,
             _ => End::Consumed,
         };
-        self.slots[slot as usize].freed = Some(Box::new(*event));
+        self.slots[slot as usize].freed = Some(Box::new(freed));
         self.close(slot, end, done);
     }
 
     /// Closes a life: its address is free for another. It is handed over when its calls have returned.
-    fn close(&mut self, slot: u32, end: End, done: &mut impl FnMut(&Life)) {
+    fn close(&mut self, slot: u32, end: End, done: &mut impl FnMut(&Life<'a>)) {
         let life = &mut self.slots[slot as usize];
         self.open.remove(&life.skb);
         life.ending = Some(end);
@@ -372,9 +431,9 @@ impl<'a> Lives<'a> {
     }
 
     /// Hands over the lives that have waited long enough for the returns of their calls.
-    fn let_go(&mut self, now: u64, done: &mut impl FnMut(&Life)) {
+    fn flush_lingering(&mut self, now: u64, done: &mut impl FnMut(&Life<'a>)) {
         while let Some(slot) = self.lingering.front().copied() {
-            if now.saturating_sub(self.slots[slot as usize].end) < LINGER {
+            if now.saturating_sub(self.slots[slot as usize].end) < self.limits.linger {
                 return;
             }
             self.lingering.pop_front();
@@ -383,7 +442,7 @@ impl<'a> Lives<'a> {
     }
 
     /// Hands a closed life over.
-    fn end(&mut self, slot: u32, done: &mut impl FnMut(&Life)) {
+    fn end(&mut self, slot: u32, done: &mut impl FnMut(&Life<'a>)) {
         let life = &mut self.slots[slot as usize];
         let Some(end) = life.ending else { return };
         // Where the end was not observed it may have been lost at any time until now.
@@ -392,16 +451,18 @@ impl<'a> Lives<'a> {
         life.outcome = decide(life, end);
         self.tally.outcomes.add(&life.outcome);
         done(life);
-        self.kept -= life.events.len();
-        life.events.clear();
+        self.kept -= life.rows.len();
+        life.rows.clear();
+        life.skb = 0;
         self.unused.push(slot);
     }
 
     /// Closes the lives that are idle for long.
-    fn sweep(&mut self, now: u64, done: &mut impl FnMut(&Life)) {
+    fn sweep(&mut self, now: u64, done: &mut impl FnMut(&Life<'a>)) {
         self.swept = now;
-        let is_idle = |life: &Life| {
-            let limit = if life.is_finished() { IDLE_FINISHED } else { IDLE };
+        let limits = self.limits;
+        let is_idle = |life: &Life<'_>| {
+            let limit = if life.is_finished() { limits.idle_finished } else { limits.idle };
             now.saturating_sub(life.end) > limit
         };
         let mut idle: Vec<u32> =
@@ -410,23 +471,26 @@ impl<'a> Lives<'a> {
     }
 
     /// Makes room: closes the eighth of the open lives that is idle the longest.
-    fn evict(&mut self, done: &mut impl FnMut(&Life)) {
+    fn evict(&mut self, done: &mut impl FnMut(&Life<'a>)) {
         let mut slots: Vec<u32> = self.open.values().copied().collect();
         let eighth = (slots.len() / 8).max(1).min(slots.len());
-        slots.sort_unstable_by_key(|slot| self.slots[*slot as usize].end);
+        slots.sort_unstable_by_key(|slot| {
+            let life = &self.slots[*slot as usize];
+            (life.end, life.start, life.skb)
+        });
         slots.truncate(eighth);
         self.close_in_order(&mut slots, End::Idle, done);
     }
 
     /// Closes every open life: the capture ends.
-    pub fn finish(&mut self, done: &mut impl FnMut(&Life)) {
-        self.let_go(u64::MAX, done);
+    pub fn finish(&mut self, done: &mut impl FnMut(&Life<'a>)) {
+        self.flush_lingering(u64::MAX, done);
         let mut slots: Vec<u32> = self.open.values().copied().collect();
         self.close_in_order(&mut slots, End::OfCapture, done);
     }
 
     /// Closes lives in the order of their start, so that the same capture gives the same answer.
-    fn close_in_order(&mut self, slots: &mut [u32], end: End, done: &mut impl FnMut(&Life)) {
+    fn close_in_order(&mut self, slots: &mut [u32], end: End, done: &mut impl FnMut(&Life<'a>)) {
         slots.sort_unstable_by_key(|slot| {
             let life = &self.slots[*slot as usize];
             (life.start, life.skb)
@@ -435,12 +499,6 @@ impl<'a> Lives<'a> {
             self.close(*slot, end, done);
         }
     }
-}
-
-/// Whether a socket's ports do not contradict a packet's.
-fn ports_fit(socket: &Event, packet: &Flow) -> bool {
-    let fits = |of_socket: u16, of_packet: u16| of_socket == 0 || of_packet == 0 || of_socket == of_packet;
-    fits(socket.sport, packet.dport) && fits(socket.dport, packet.sport)
 }
 
 #[cfg(test)]

@@ -1,102 +1,112 @@
 //! When events were lost: the loss rows of a capture and the gaps in its per-CPU counters.
 
-use anyhow::Result;
-use ntc::{Batch, Capture, ColumnId, State, Value};
-use rustc_hash::FxHashMap;
+use std::cell::RefCell;
 
-/// The columns that losses are read from.
-const COLUMNS: [ColumnId; 6] =
-    [ColumnId::Ts, ColumnId::Cpu, ColumnId::Seq, ColumnId::Kind, ColumnId::Value, ColumnId::Span];
+use ahash::AHashMap;
+use ntc::schema::kind;
+use ntc::{Batch, Capture, ColumnId, State};
+
 /// Intervals that are remembered; of more, neighbours become one.
 const MAX_INTERVALS: usize = 64 << 10;
 
-/// Intervals of time in which events were lost.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// When events were lost, as far as the capture was read.
+#[derive(Debug, Default)]
 pub struct Losses {
-    /// Sorted, without overlap; ns of CLOCK_MONOTONIC, ends included.
-    intervals: Vec<(u64, u64)>,
-    /// Events lost.
-    pub lost: u64,
+    /// What the recorder counted, where it finished.
+    counted: u64,
+    /// Whether there is something to learn: a capture that counted no loss and ended properly has none.
+    has_any: bool,
+    /// What was learnt.
+    known: RefCell<Known>,
 }
 
 impl Losses {
-    /// Reads the losses of a capture. One that counted none and ended properly is not read at all.
-    pub fn read(capture: &Capture) -> Result<Self> {
-        let mut scan = Scan::default();
-        let total = capture.metadata().totals.lost();
-        if total > 0 || *capture.state() == State::Unfinished {
-            for group in 0..capture.groups().len() {
-                scan.add(&capture.read(group, &COLUMNS)?);
-            }
-        }
-        let lost = total.max(scan.rows_lost).max(scan.gaps_lost);
-        Ok(Self::from_intervals(scan.intervals, lost))
+    /// Those of a capture, of which nothing was read yet.
+    pub fn new(capture: &Capture) -> Self {
+        let counted = capture.metadata().totals.lost();
+        let has_any = counted > 0 || *capture.state() == State::Unfinished;
+        Self { counted, has_any, known: RefCell::default() }
     }
 
-    /// Losses in intervals of any order.
-    pub fn from_intervals(mut intervals: Vec<(u64, u64)>, lost: u64) -> Self {
-        intervals.sort_unstable();
-        let mut merged: Vec<(u64, u64)> = Vec::new();
-        for (start, end) in intervals {
-            match merged.last_mut() {
-                Some(last) if start <= last.1 => last.1 = last.1.max(end),
-                _ => merged.push((start, end)),
-            }
-        }
-        Self { intervals: merged, lost }
+    /// Losses in intervals of any order, ns of CLOCK_MONOTONIC.
+    pub fn from_intervals(intervals: Vec<(u64, u64)>, lost: u64) -> Self {
+        let mut known = Known { new: intervals, ..Known::default() };
+        known.merge();
+        Self { counted: lost, has_any: true, known: RefCell::new(known) }
+    }
+
+    /// Events lost, as far as it is known.
+    pub fn lost(&self) -> u64 {
+        let known = self.known.borrow();
+        self.counted.max(known.rows_lost).max(known.gaps_lost)
     }
 
     /// Whether events were lost between two times.
     pub fn overlap(&self, start: u64, end: u64) -> bool {
-        let first = self.intervals.partition_point(|(_, e)| *e < start);
-        self.intervals.get(first).is_some_and(|(s, _)| *s <= end)
+        if !self.has_any {
+            return false;
+        }
+        let known = self.known.borrow();
+        let first = known.intervals.partition_point(|(_, e)| *e < start);
+        known.intervals.get(first).is_some_and(|(s, _)| *s <= end)
     }
 
-    /// Whether none were lost.
-    pub fn is_empty(&self) -> bool {
-        self.lost == 0 && self.intervals.is_empty()
+    /// Learns from a row group, which must have the columns ts, cpu, seq, kind, value and span.
+    pub fn learn(&self, group: usize, batch: &Batch) {
+        if self.has_any {
+            self.known.borrow_mut().learn(group, batch);
+        }
     }
 }
 
-/// Losses while they are read.
-#[derive(Default)]
-struct Scan {
-    /// Intervals so far.
+/// What was learnt.
+#[derive(Debug, Default)]
+struct Known {
+    /// Sorted, without overlap; ns of CLOCK_MONOTONIC, ends included.
     intervals: Vec<(u64, u64)>,
+    /// Intervals that are not among them yet.
+    new: Vec<(u64, u64)>,
     /// By CPU, counter and time of its last event.
-    last: FxHashMap<u16, (u64, u64)>,
+    last: AHashMap<u16, (u64, u64)>,
+    /// The row group that was read last.
+    group: Option<usize>,
     /// Events that loss rows say were lost.
     rows_lost: u64,
     /// Events that gaps in the counters say were lost.
     gaps_lost: u64,
 }
 
-impl Scan {
-    /// Adds the losses of a row group with [`COLUMNS`].
-    fn add(&mut self, batch: &Batch) {
-        let number = |column| batch.unsigned(column);
-        let (ts, cpu, seq) = (number(ColumnId::Ts), number(ColumnId::Cpu), number(ColumnId::Seq));
-        let (kind, span) = (batch.text(ColumnId::Kind), number(ColumnId::Span));
+impl Known {
+    /// Learns from a row group.
+    fn learn(&mut self, group: usize, batch: &Batch) {
+        match self.group {
+            Some(before) if group <= before => return,
+            // Between row groups that are not neighbours the counters say nothing.
+            Some(before) if group != before + 1 => self.last.clear(),
+            _ => {}
+        }
+        self.group = Some(group);
+        let (Some(ts), Some(cpu)) = (batch.u64(ColumnId::Ts), batch.u16(ColumnId::Cpu)) else { return };
+        let kinds = batch.text(ColumnId::Kind);
+        let loss = kinds.as_ref().and_then(|k| k.values().iter().position(|v| v == Some(kind::LOSS)));
+        let (seq, span) = (batch.unsigned(ColumnId::Seq), batch.unsigned(ColumnId::Span));
         for row in 0..batch.rows() {
-            let (Some(ts), Some(cpu)) = (ts.get(row), cpu.get(row)) else { continue };
+            let at = ts.value(row);
             if let Some(seq) = seq.get(row) {
-                self.counter(cpu as u16, seq, ts);
+                self.counter(cpu.value(row), seq, at);
             }
-            if kind.and_then(|kind| kind.get(row)) == Some(ntc::schema::kind::LOSS) {
-                let lost = match batch.value(ColumnId::Value, row) {
-                    Some(Value::Signed(lost)) => lost,
-                    _ => 0,
-                };
-                self.loss_row(ts, span.get(row).unwrap_or(0), lost);
+            if loss.is_some() && kinds.as_ref().is_some_and(|k| k.key(row) == loss) {
+                let lost = batch.i64(ColumnId::Value).map_or(0, |values| values.value(row));
+                self.loss_row(at, span.get(row).unwrap_or(0), lost);
             }
         }
-        self.shrink();
+        self.merge();
     }
 
     /// A loss row: events were lost in the time before it.
     fn loss_row(&mut self, ts: u64, span: u64, lost: i64) {
         self.rows_lost = self.rows_lost.saturating_add(u64::try_from(lost).unwrap_or(0));
-        self.intervals.push((ts.saturating_sub(span), ts));
+        self.new.push((ts.saturating_sub(span), ts));
     }
 
     /// An event's per-CPU counter: a gap is a loss between this event and the last.
@@ -107,19 +117,27 @@ impl Scan {
             self.gaps_lost = self.gaps_lost.saturating_add(seq - last - 1);
             // Between the two events, without them.
             let first = last_ts.saturating_add(1).min(ts);
-            self.intervals.push((first, ts.saturating_sub(1).max(first)));
+            self.new.push((first, ts.saturating_sub(1).max(first)));
         }
     }
 
-    /// Keeps the number of intervals bounded: every two become one.
-    fn shrink(&mut self) {
+    /// Puts the new intervals to the others, and keeps their number bounded: of too many, every two become one.
+    fn merge(&mut self) {
+        if self.new.is_empty() {
+            return;
+        }
+        let mut all = std::mem::take(&mut self.intervals);
+        all.append(&mut self.new);
+        all.sort_unstable();
+        for (start, end) in all {
+            match self.intervals.last_mut() {
+                Some(last) if start <= last.1 => last.1 = last.1.max(end),
+                _ => self.intervals.push((start, end)),
+            }
+        }
         while self.intervals.len() > MAX_INTERVALS {
-            self.intervals.sort_unstable();
-            self.intervals = self
-                .intervals
-                .chunks(2)
-                .map(|pair| (pair[0].0, pair.iter().map(|p| p.1).max().unwrap_or(pair[0].1)))
-                .collect();
+            let joined = |pair: &[(u64, u64)]| (pair[0].0, pair[pair.len() - 1].1);
+            self.intervals = self.intervals.chunks(2).map(joined).collect();
         }
     }
 }
@@ -140,23 +158,24 @@ mod tests {
 
     #[test]
     fn a_gap_in_a_counter_is_a_loss_between_two_events() {
-        let mut scan = Scan::default();
-        scan.counter(0, 1, 100);
-        scan.counter(1, 1, 110);
-        scan.counter(0, 2, 120);
-        scan.counter(0, 5, 200);
-        assert_eq!(scan.intervals, [(121, 199)]);
-        assert_eq!(scan.gaps_lost, 2);
+        let mut known = Known::default();
+        known.counter(0, 1, 100);
+        known.counter(1, 1, 110);
+        known.counter(0, 2, 120);
+        known.counter(0, 5, 200);
+        assert_eq!(known.new, [(121, 199)]);
+        assert_eq!(known.gaps_lost, 2);
     }
 
     #[test]
     fn many_intervals_stay_bounded() {
-        let mut scan = Scan::default();
+        let mut known = Known::default();
         for ts in 0..MAX_INTERVALS as u64 + 2 {
-            scan.loss_row(ts * 10, 1, 1);
+            known.loss_row(ts * 10, 1, 1);
         }
-        scan.shrink();
-        assert!(scan.intervals.len() <= MAX_INTERVALS);
-        assert!(Losses::from_intervals(scan.intervals, 1).overlap(0, 0));
+        known.merge();
+        assert!(known.intervals.len() <= MAX_INTERVALS);
+        let losses = Losses { has_any: true, known: RefCell::new(known), ..Losses::default() };
+        assert!(losses.overlap(0, 0));
     }
 }

@@ -2,49 +2,51 @@
 
 use std::borrow::Cow;
 
+use ntc::ColumnId;
+
 use crate::answer;
 use crate::event::Event;
-use crate::symbol::Sym;
+use crate::names::Name;
 
 /// What an event says of where a verdict came from, see [`answer::Rule`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Rule {
+pub struct Rule<'a> {
     /// Family of the table, or of the packet where no table is known.
-    family: Sym,
+    family: Name<'a>,
     /// Table.
-    table: Sym,
+    pub(crate) table: Name<'a>,
     /// Chain.
-    chain: Sym,
+    chain: Name<'a>,
     /// Handle of the rule, where it was traced.
     handle: Option<u64>,
     /// What was traced.
-    step: Sym,
+    pub(crate) step: Name<'a>,
     /// Hook point of netfilter.
-    hook: Sym,
+    hook: Name<'a>,
     /// The hook function that gave the verdict.
-    function: Sym,
+    pub(crate) function: Name<'a>,
     /// All hook functions of that hook point.
-    functions: Sym,
+    pub(crate) functions: Name<'a>,
 }
 
-impl Rule {
-    /// What an event says.
-    pub fn of(event: &Event) -> Self {
+impl<'a> Rule<'a> {
+    /// What an event says, of which a hook function gave the verdict.
+    pub fn of(event: &Event<'_, 'a>, function: Name<'a>) -> Self {
         Self {
-            family: event.family,
-            table: event.nf_table,
-            chain: event.nf_chain,
-            handle: Some(event.nf_handle).filter(|handle| *handle != 0),
-            step: event.nf_step,
-            hook: event.nf_hook,
-            function: event.nf_by,
-            functions: event.nf_hooks,
+            family: event.name(ColumnId::Family),
+            table: event.name(ColumnId::Table),
+            chain: event.name(ColumnId::Chain),
+            handle: event.u64(ColumnId::Handle),
+            step: event.name(ColumnId::Step),
+            hook: event.name(ColumnId::Hook),
+            function,
+            functions: event.name(ColumnId::Hooks),
         }
     }
 
     /// The same as plain data.
     pub fn plain(&self) -> answer::Rule<'static> {
-        let text = |name: Sym| Some(Cow::Borrowed(name.text())).filter(|text| !text.is_empty());
+        let text = |name: Name<'_>| name.is_some().then(|| Cow::Owned(name.text().to_owned()));
         answer::Rule {
             family: text(self.family),
             table: text(self.table),

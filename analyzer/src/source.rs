@@ -1,17 +1,17 @@
 //! A capture that is opened for an answer.
 
-use std::ops::{ControlFlow, RangeInclusive};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use ntc::{Capture, State};
+use ntc::{Batch, Capture, State};
 
 use crate::answer::{Head, Labels, NotAttached};
 use crate::args::{FilterArgs, Input, TimeStyle};
-use crate::event::{self, Event};
+use crate::event::Block;
 use crate::filter::Filter;
 use crate::loss::Losses;
-use crate::stream;
+use crate::names::Names;
+use crate::probes::Probes;
 use crate::times::Times;
 
 /// A capture with everything that answers need.
@@ -20,6 +20,10 @@ pub struct Source {
     pub path: PathBuf,
     /// The file.
     pub capture: Capture,
+    /// Its texts.
+    pub names: Names,
+    /// What its probes are.
+    pub probes: Probes,
     /// When events were lost.
     pub losses: Losses,
     /// Its clock.
@@ -37,21 +41,13 @@ impl Source {
         let capture = Capture::open(path)?;
         let times = Times::new(capture.metadata(), start_of(&capture), style);
         let filter = Filter::new(filters, &capture, &times)?;
-        let losses = Losses::read(&capture)?;
-        Ok(Self { path: path.to_owned(), capture, losses, times, filter })
+        let (losses, probes) = (Losses::new(&capture), Probes::new(capture.metadata()));
+        Ok(Self { path: path.to_owned(), capture, names: Names::default(), probes, losses, times, filter })
     }
 
-    /// Calls `each` for every event in a range of time, until it breaks. Clock rows go to the clock.
-    pub fn for_each_in(
-        &mut self,
-        range: RangeInclusive<u64>,
-        mut each: impl FnMut(&Event, &Times) -> Result<ControlFlow<()>>,
-    ) -> Result<()> {
-        let Self { capture, times, .. } = self;
-        stream::for_each_event(capture, &event::columns(), range, |event| {
-            times.learn(event);
-            each(event, times)
-        })
+    /// The rows of a row group as events.
+    pub fn block(&self, group: usize, batch: Batch) -> Block<'_> {
+        Block::new(group, batch, &self.names, &self.probes)
     }
 
     /// What shows the numbers of its answers.
@@ -82,7 +78,7 @@ impl Source {
             events: self.capture.rows(),
             unfinished: *self.capture.state() == State::Unfinished,
             notes: self.capture.notes().to_vec(),
-            lost: self.losses.lost,
+            lost: self.losses.lost(),
             not_attached: not_attached(&self.capture),
             late_modules: metadata.late_modules.clone(),
         }
@@ -117,13 +113,12 @@ fn not_attached(capture: &Capture) -> Vec<NotAttached> {
 pub fn for_each_source(
     input: &Input,
     filters: &FilterArgs,
-    mut answer: impl FnMut(&mut Source) -> Result<()>,
+    mut answer: impl FnMut(&Source) -> Result<()>,
 ) -> Result<bool> {
     let mut all = true;
     for path in &input.files {
         let opened = Source::open(path, input.time, filters);
-        let result =
-            opened.and_then(|mut source| answer(&mut source).with_context(|| path.display().to_string()));
+        let result = opened.and_then(|source| answer(&source).with_context(|| path.display().to_string()));
         match result {
             Ok(()) => {}
             Err(error) if crate::is_closed_pipe(&error) => return Err(error),

@@ -1,14 +1,14 @@
 //! Times of the recorded host as people read them.
 
+use std::cell::RefCell;
+
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use jiff::civil::{DateTime, Time};
 use jiff::tz::TimeZone;
-use ntc::Metadata;
+use ntc::{Batch, ColumnId, Metadata};
 
 use crate::args::TimeStyle;
-use crate::event::Event;
-use crate::symbol::Sym;
 
 /// Clock samples that are remembered; one a second for 12 days.
 const MAX_SAMPLES: usize = 1 << 20;
@@ -23,7 +23,7 @@ pub struct Times {
     /// When recording began.
     start: u64,
     /// CLOCK_MONOTONIC and CLOCK_REALTIME at the same moments, sorted.
-    samples: Vec<(u64, i64)>,
+    samples: RefCell<Vec<(u64, i64)>>,
 }
 
 impl Times {
@@ -35,26 +35,35 @@ impl Times {
         samples.sort_unstable();
         // Without a sample there is no wall clock to show.
         let style = if samples.is_empty() && is_wall(style) { TimeStyle::Rel } else { style };
-        Self { style, zone, start, samples }
+        Self { style, zone, start, samples: RefCell::new(samples) }
     }
 
-    /// Takes a clock row.
-    pub fn learn(&mut self, event: &Event) {
-        if event.name != Sym::REALTIME {
-            return;
+    /// Learns from the clock rows of a row group, which must have the columns ts, name and value.
+    pub fn learn(&self, batch: &Batch) {
+        let (Some(ts), Some(names)) = (batch.u64(ColumnId::Ts), batch.text(ColumnId::Name)) else { return };
+        let Some(values) = batch.i64(ColumnId::Value) else { return };
+        let Some(realtime) = names.values().iter().position(|name| name == Some("REALTIME")) else { return };
+        for row in (0..batch.rows()).filter(|row| names.key(*row) == Some(realtime)) {
+            self.add(ts.value(row), values.value(row));
         }
-        let at = self.samples.partition_point(|(mono, _)| *mono < event.ts);
-        let known = self.samples.get(at).is_some_and(|(mono, _)| *mono == event.ts);
-        if !known && self.samples.len() < MAX_SAMPLES {
-            self.samples.insert(at, (event.ts, event.value));
+    }
+
+    /// Adds a sample.
+    fn add(&self, ts: u64, realtime: i64) {
+        let mut samples = self.samples.borrow_mut();
+        let at = samples.partition_point(|(mono, _)| *mono < ts);
+        let known = samples.get(at).is_some_and(|(mono, _)| *mono == ts);
+        if !known && samples.len() < MAX_SAMPLES {
+            samples.insert(at, (ts, realtime));
         }
     }
 
     /// CLOCK_REALTIME at a time, between samples by interpolation.
     pub fn realtime(&self, ts: u64) -> Option<i64> {
-        let after = self.samples.partition_point(|(mono, _)| *mono <= ts);
+        let samples = self.samples.borrow();
+        let after = samples.partition_point(|(mono, _)| *mono <= ts);
         let nearest = |(mono, real): (u64, i64)| real.checked_add(difference(ts, mono));
-        match (after.checked_sub(1).and_then(|i| self.samples.get(i)), self.samples.get(after)) {
+        match (after.checked_sub(1).and_then(|i| samples.get(i)), samples.get(after)) {
             (Some(before), Some(after)) => Some(interpolate(*before, *after, ts)),
             (Some(only), None) | (None, Some(only)) => nearest(*only),
             (None, None) => None,

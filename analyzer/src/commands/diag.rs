@@ -9,12 +9,12 @@ use serde::Serialize;
 
 use crate::answer::{Answer, Head, Labels, Output, Table};
 use crate::args::{self, FailOn};
-use crate::diag::{Device, Example, Finding, Observer, Share};
+use crate::diag::{self, Device, Example, Finding, Observer, Share};
 use crate::knowledge::{Knowledge, Severity};
-use crate::lifecycle::{Counts, Keep, Lives, OutcomeKind, Tally};
-use crate::loss::Losses;
+use crate::lifecycle::{self, Counts, Keep, Life, Lives, OutcomeKind, Tally};
 use crate::numbers::{Count, counted, grouped};
 use crate::render;
+use crate::scan::Scan;
 use crate::source::{Source, for_each_source};
 
 /// Frames of a stack that the short form shows.
@@ -95,50 +95,37 @@ pub fn run(args: &args::Diag, out: &mut dyn Write) -> Result<ExitCode> {
 }
 
 /// Diagnoses a capture.
-fn answer(source: &mut Source, knowledge: &Knowledge, detail: bool) -> Result<Diagnosis> {
-    let head = source.head();
-    let losses = std::mem::take(&mut source.losses);
-    let filter = std::mem::take(&mut source.filter);
-    let answer = diagnose(source, knowledge, &losses, &filter);
-    source.losses = losses;
-    let limit = filter.limit.map_or(usize::MAX, |l| usize::try_from(l).unwrap_or(usize::MAX));
-    source.filter = filter;
-    answer.map(|(tally, mut findings)| {
-        findings.truncate(limit);
-        Diagnosis { head, lives: tally.outcomes, tally, findings, detail }
-    })
+fn answer(source: &Source, knowledge: &Knowledge, detail: bool) -> Result<Diagnosis> {
+    let (tally, mut findings) = diagnose(source, knowledge)?;
+    let limit = source.filter.limit.map_or(usize::MAX, |l| usize::try_from(l).unwrap_or(usize::MAX));
+    findings.truncate(limit);
+    // What was lost is known for certain when all was read.
+    Ok(Diagnosis { head: source.head(), lives: tally.outcomes, tally, findings, detail })
 }
 
 /// Rebuilds lives and watches them.
-fn diagnose(
-    source: &mut Source,
-    knowledge: &Knowledge,
-    losses: &Losses,
-    filter: &crate::filter::Filter,
-) -> Result<(Tally, Vec<Finding>)> {
-    let mut lives = Lives::new(knowledge, losses, Keep::Summary).with_filter(|e, flow| filter.event(e, flow));
-    let mut observer = Observer::new(knowledge);
+fn diagnose<'a>(source: &'a Source, knowledge: &'a Knowledge) -> Result<(Tally, Vec<Finding>)> {
+    let Source { names, losses, filter, .. } = source;
+    let mut lives = Lives::new(names, knowledge, losses, Keep::Summary)
+        .with_filter(|event, flow| filter.event(event, flow));
+    let mut observer = Observer::new(names, knowledge);
     let mut matching = Counts::default();
-    source.for_each_in(filter.range(), |event, _| {
-        let mut done = |life: &crate::lifecycle::Life| {
-            if filter.life(life) {
-                matching.add(&life.outcome);
-                observer.life(life);
-            }
-        };
-        lives.push(event, &mut done);
+    let mut done = |life: &Life<'a>, observer: &mut Observer<'a>| {
+        if filter.life(life) {
+            matching.add(&life.outcome);
+            observer.life(life);
+        }
+    };
+    let columns = lifecycle::COLUMNS.into_iter().chain(diag::COLUMNS).chain(filter.columns());
+    Scan::new(columns, filter.range()).for_each(source, |event| {
+        lives.push(event, &mut |life| done(life, &mut observer));
         let flow = lives.flow_at(event.skb).unwrap_or_default();
         if filter.event(event, &flow) {
             observer.event(event, &lives);
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    lives.finish(&mut |life| {
-        if filter.life(life) {
-            matching.add(&life.outcome);
-            observer.life(life);
-        }
-    });
+    lives.finish(&mut |life| done(life, &mut observer));
     let tally = Tally { outcomes: matching, ..lives.tally() };
     Ok((tally, observer.findings(losses)))
 }

@@ -4,47 +4,39 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
+use ahash::AHashMap;
 use anyhow::{Result, bail};
-use rustc_hash::FxHashMap;
 use serde::{Serialize, Serializer};
 
 use super::exit_code;
 use crate::answer::{Answer, Head, Labels, Output, Table, optional};
 use crate::args::{self, By};
-use crate::event::{Event, Flow, Hook};
+use crate::event::{Effect, Flow, Snapshot};
 use crate::knowledge::{Knowledge, Severity, function_of};
-use crate::lifecycle::{Keep, Lives};
+use crate::lifecycle::{self, Keep, Lives};
+use crate::names::{Name, Names};
 use crate::numbers::{Count, counted, grouped, percent};
 use crate::render;
+use crate::scan::Scan;
 use crate::source::{Source, for_each_source};
-use crate::symbol::Sym;
 
 /// Lines that are counted at most; drops of further ones are counted together.
 const MAX_LINES: usize = 64 << 10;
 
-/// What a line counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct LineKey {
+/// What a line counts; nothing in the line of all that came when there were too many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct LineKey<'a> {
+    /// Whether it counts all others.
+    others: bool,
     /// Drop reason.
-    reason: Sym,
+    reason: Name<'a>,
     /// Function, device or stack.
-    place: Sym,
+    place: Name<'a>,
     /// Namespace of a device.
     netns: u32,
     /// Flow.
-    flow: Flow,
+    flow: Flow<'a>,
 }
-
-/// The key of drops that came when there were too many lines.
-const REST: LineKey = LineKey { reason: Sym::TOO_MANY, place: Sym::NONE, netns: 0, flow: NO_FLOW };
-/// No flow.
-const NO_FLOW: Flow = Flow {
-    src: crate::address::Addr::NONE,
-    dst: crate::address::Addr::NONE,
-    sport: 0,
-    dport: 0,
-    l4: Sym::NONE,
-};
 
 /// Drops of one kind.
 #[derive(Clone, Debug, Serialize)]
@@ -159,61 +151,70 @@ pub fn run(args: &args::Drops, out: &mut dyn Write) -> Result<ExitCode> {
 }
 
 /// Counts while events come.
-#[derive(Default)]
-struct Counting {
+struct Counting<'a> {
+    /// The capture's names.
+    names: &'a Names,
+    /// The tables.
+    knowledge: &'a Knowledge,
     /// Lines with the severity, count, first and last time.
-    lines: FxHashMap<LineKey, (Severity, u64, u64, u64)>,
+    lines: AHashMap<LineKey<'a>, (Severity, u64, u64, u64)>,
     /// Severities by reason and location.
-    severities: FxHashMap<(Sym, Sym), Severity>,
+    severities: AHashMap<(&'a str, Name<'a>), Severity>,
     /// Drops that are left out.
     left_out: u64,
 }
 
-impl Counting {
+impl<'a> Counting<'a> {
+    /// Has counted nothing yet.
+    fn new(names: &'a Names, knowledge: &'a Knowledge) -> Self {
+        let (lines, severities) = (AHashMap::default(), AHashMap::default());
+        Self { names, knowledge, lines, severities, left_out: 0 }
+    }
+
     /// Counts a drop.
-    fn add(&mut self, event: &Event, flow: Flow, knowledge: &Knowledge, args: &args::Drops) {
+    fn add(&mut self, event: &Snapshot<'a>, flow: Flow<'a>, args: &args::Drops) {
+        let knowledge = self.knowledge;
         let reason = knowledge.reason(event);
         let known = self.severities.entry((reason, event.location));
-        let severity = *known.or_insert_with(|| knowledge.drop(reason, event.location).severity);
+        let severity = *known.or_insert_with(|| knowledge.drop(reason, event.location.text()).severity);
         if severity == Severity::Normal && !args.all {
             self.left_out += 1;
             return;
         }
-        let mut key = key_of(event, flow, args.by);
+        let mut key = self.key_of(event, flow, args.by);
         if self.lines.len() >= MAX_LINES && !self.lines.contains_key(&key) {
-            key = REST;
+            key = LineKey { others: true, ..LineKey::default() };
         }
         let line = self.lines.entry(key).or_insert((severity, 0, event.ts, event.ts));
         line.0 = line.0.max(severity);
         line.1 += 1;
         line.3 = line.3.max(event.ts);
     }
-}
 
-/// What a drop is counted by.
-fn key_of(event: &Event, flow: Flow, by: By) -> LineKey {
-    let key = LineKey { reason: event.reason, place: Sym::NONE, netns: 0, flow: NO_FLOW };
-    match by {
-        By::Reason => key,
-        By::Location => LineKey { place: Sym::new(function_of(event.location.text())), ..key },
-        By::Stack => LineKey { place: event.stack, ..key },
-        By::Dev => LineKey { place: event.dev, netns: event.netns, ..key },
-        By::Flow => LineKey { flow, ..key },
+    /// What a drop is counted by.
+    fn key_of(&self, event: &Snapshot<'a>, flow: Flow<'a>, by: By) -> LineKey<'a> {
+        let key = LineKey { reason: event.reason, ..LineKey::default() };
+        match by {
+            By::Reason => key,
+            By::Location => LineKey { place: self.names.name(function_of(event.location.text())), ..key },
+            By::Stack => LineKey { place: event.stack, ..key },
+            By::Dev => LineKey { place: event.at.dev, netns: event.at.netns, ..key },
+            By::Flow => LineKey { flow, ..key },
+        }
     }
 }
 
 /// Counts the drops of a capture.
-fn answer(source: &mut Source, knowledge: &Knowledge, args: &args::Drops) -> Result<Drops> {
-    let head = source.head();
+fn answer(source: &Source, knowledge: &Knowledge, args: &args::Drops) -> Result<Drops> {
     let Counting { lines: counted, left_out, .. } = count(source, knowledge, args)?;
     let drops = counted.values().map(|l| l.1).sum();
-    let others = counted.contains_key(&REST);
+    let others = counted.keys().any(|key| key.others);
     let different = Count::new(counted.len() as u64, others);
     let mut lines: Vec<Line> = counted
         .into_iter()
         .map(|(key, (severity, count, first, last))| Line {
             severity,
-            reason: known(key.reason).filter(|_| key != REST),
+            reason: known(key.reason),
             key: plain(&key, args.by),
             count,
             share: percent(count, drops),
@@ -223,13 +224,13 @@ fn answer(source: &mut Source, knowledge: &Knowledge, args: &args::Drops) -> Res
         .collect();
     lines.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| (&a.reason, &a.key).cmp(&(&b.reason, &b.key))));
     lines.truncate(args.filter.limit.map_or(usize::MAX, |l| usize::try_from(l).unwrap_or(usize::MAX)));
-    Ok(Drops { head, drops, left_out, different, lines, by: args.by })
+    Ok(Drops { head: source.head(), drops, left_out, different, lines, by: args.by })
 }
 
 /// A key as plain data.
-fn plain(key: &LineKey, by: By) -> Key {
+fn plain(key: &LineKey<'_>, by: By) -> Key {
     match by {
-        _ if *key == REST => Key::Others { others: true },
+        _ if key.others => Key::Others { others: true },
         By::Reason => Key::Reason {},
         By::Location => Key::Function { function: known(key.place) },
         By::Stack => Key::Stack { stack: known(key.place) },
@@ -239,23 +240,23 @@ fn plain(key: &LineKey, by: By) -> Key {
 }
 
 /// A text, unless there is none.
-fn known(text: Sym) -> Option<String> {
-    Some(text.text().to_owned()).filter(|text| !text.is_empty())
+fn known(text: Name<'_>) -> Option<String> {
+    text.is_some().then(|| text.text().to_owned())
 }
 
 /// Counts while events come. Lives are rebuilt for the flow of drops without a header, and for `--outcome`-free
 /// filters on it.
-fn count(source: &mut Source, knowledge: &Knowledge, args: &args::Drops) -> Result<Counting> {
-    let Source { capture, times, filter, losses, .. } = source;
-    let mut counting = Counting::default();
-    let mut lives = Lives::new(knowledge, losses, Keep::Summary);
-    crate::stream::for_each_event(capture, &crate::event::columns(), filter.range(), |event| {
-        times.learn(event);
-        if event.hook() == Hook::Drop {
+fn count<'a>(source: &'a Source, knowledge: &'a Knowledge, args: &args::Drops) -> Result<Counting<'a>> {
+    let filter = &source.filter;
+    let mut counting = Counting::new(&source.names, knowledge);
+    let mut lives = Lives::new(&source.names, knowledge, &source.losses, Keep::Summary);
+    let columns = lifecycle::COLUMNS.into_iter().chain(filter.columns());
+    Scan::new(columns, filter.range()).for_each(source, |event| {
+        if matches!(event.effect, Effect::Drop | Effect::HardwareDrop) {
             let known = lives.flow_at(event.skb).unwrap_or_default();
             if filter.event(event, &known) {
                 let flow = if event.has_addresses() { event.flow() } else { known };
-                counting.add(event, flow, knowledge, args);
+                counting.add(&Snapshot::of(event), flow, args);
             }
         }
         lives.push(event, &mut |_| {});

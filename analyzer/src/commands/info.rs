@@ -122,11 +122,12 @@ fn counts(capture: &Capture) -> Result<(ByName, ByName)> {
 /// Counts the texts of a column.
 fn count(batch: &Batch, column: ColumnId, counts: &mut ByName) {
     let Some(column) = batch.text(column) else { return };
-    let mut by_key = vec![0_u64; column.values().len()];
+    let texts = column.values();
+    let mut by_key = vec![0_u64; texts.len()];
     for key in (0..batch.rows()).filter_map(|row| column.key(row)) {
         by_key[key] += 1;
     }
-    for (text, n) in column.values().iter().zip(by_key).filter(|(_, n)| *n > 0) {
+    for (text, n) in texts.iter().zip(by_key).filter(|(_, n)| *n > 0) {
         *counts.entry(text.unwrap_or_default().to_owned()).or_default() += n;
     }
 }

@@ -5,14 +5,15 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use ntc::ColumnId;
 use serde::Serialize;
 
 use super::{exit_code, rows};
 use crate::answer::{EventAnswer, Headed, Output, Style};
 use crate::args;
 use crate::event::{Event, Flow};
+use crate::scan::Scan;
 use crate::source::{Source, for_each_source};
-use crate::times::Times;
 
 /// Events of all captures.
 #[derive(Debug, Default, Serialize)]
@@ -32,9 +33,9 @@ pub fn run(args: &args::Replay, out: &mut dyn Write) -> Result<ExitCode> {
     let all = for_each_source(&args.input, &args.filter, |source| {
         let labels = source.labels();
         output.begin_list(&Headed { head: source.head() }, &labels, "events")?;
-        let result = for_each_event(source, |event, times| {
+        let result = for_each_event(source, |event| {
             totals.events += 1;
-            output.item(&rows::answer(event, times, style), &labels)
+            output.item(&rows::answer(event, &source.times, style), &labels)
         });
         output.end_list("")?;
         result
@@ -44,17 +45,15 @@ pub fn run(args: &args::Replay, out: &mut dyn Write) -> Result<ExitCode> {
 }
 
 /// Calls `each` for the events that pass the filter, up to its limit.
-fn for_each_event(source: &mut Source, mut each: impl FnMut(&Event, &Times) -> Result<()>) -> Result<()> {
-    let Source { capture, times, filter, .. } = source;
-    let mut left = filter.limit.unwrap_or(u64::MAX);
-    crate::stream::for_each_event(capture, &crate::event::columns(), filter.range(), |event| {
-        times.learn(event);
+fn for_each_event(source: &Source, mut each: impl FnMut(&Event<'_, '_>) -> Result<()>) -> Result<()> {
+    let mut left = source.filter.limit.unwrap_or(u64::MAX);
+    Scan::new(ColumnId::ALL, source.filter.range()).for_each(source, |event| {
         if left == 0 {
             return Ok(ControlFlow::Break(()));
         }
-        if filter.event(event, &Flow::default()) {
+        if source.filter.event(event, &Flow::default()) {
             left -= 1;
-            each(event, times)?;
+            each(event)?;
         }
         Ok(ControlFlow::Continue(()))
     })

@@ -11,10 +11,10 @@ use super::{exit_code, rows};
 use crate::answer::{Headed, LifeAnswer, Output, Style};
 use crate::args;
 use crate::knowledge::Knowledge;
-use crate::lifecycle::{Keep, Life, Lives, Tally};
+use crate::lifecycle::{self, Keep, Life, Lives, Tally};
 use crate::numbers::{counted, grouped};
+use crate::scan::{RowCache, Scan};
 use crate::source::{Source, for_each_source};
-use crate::times::Times;
 
 /// Lives of all captures.
 #[derive(Debug, Default, Serialize)]
@@ -32,9 +32,10 @@ pub fn run(args: &args::Trace, out: &mut dyn Write) -> Result<ExitCode> {
     let all = for_each_source(&args.input, &args.filter, |source| {
         let (labels, before) = (source.labels(), totals.lives);
         output.begin_list(&Headed { head: source.head() }, &labels, "lives")?;
-        let result = for_each_life(source, &knowledge, |life, times| {
+        let mut cache = RowCache::new(source);
+        let result = for_each_life(source, &knowledge, |life| {
             totals.lives += 1;
-            let life = rows::life(life, times, style);
+            let life = rows::life(life, &mut cache, &source.times, style)?;
             output.item(&LifeAnswer { number: totals.lives, latency: args.latency, ..life }, &labels)
         });
         let orphans = result.as_ref().map_or(0, |tally| tally.orphans);
@@ -62,30 +63,30 @@ fn lives(count: u64) -> String {
 
 /// Calls `each` for the lives that pass the filter, up to its limit.
 fn for_each_life(
-    source: &mut Source,
+    source: &Source,
     knowledge: &Knowledge,
-    mut each: impl FnMut(&Life, &Times) -> Result<()>,
+    mut each: impl FnMut(&Life<'_>) -> Result<()>,
 ) -> Result<Tally> {
-    let Source { capture, times, filter, losses, .. } = source;
-    let mut lives = Lives::new(knowledge, losses, Keep::Events).with_filter(|e, flow| filter.event(e, flow));
+    let Source { names, losses, filter, .. } = source;
+    let mut lives =
+        Lives::new(names, knowledge, losses, Keep::Rows).with_filter(|event, flow| filter.event(event, flow));
     let limit = filter.limit.unwrap_or(u64::MAX);
-    let mut shown = 0;
-    let mut result = Ok(());
-    let mut show = |life: &Life, times: &Times| {
+    let (mut shown, mut result) = (0, Ok(()));
+    let mut show = |life: &Life<'_>| {
         if filter.life(life) && shown < limit && result.is_ok() {
             shown += 1;
-            result = each(life, times);
+            result = each(life);
         }
         shown >= limit || result.is_err()
     };
+    let columns = lifecycle::COLUMNS.into_iter().chain(filter.columns());
     let mut full = false;
-    crate::stream::for_each_event(capture, &crate::event::columns(), filter.range(), |event| {
-        times.learn(event);
-        lives.push(event, &mut |life| full |= show(life, times));
+    Scan::new(columns, filter.range()).for_each(source, |event| {
+        lives.push(event, &mut |life| full |= show(life));
         Ok(if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
     lives.finish(&mut |life| {
-        show(life, times);
+        show(life);
     });
     result?;
     Ok(lives.tally())

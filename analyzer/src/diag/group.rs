@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::hash::Hash;
 use std::rc::Rc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use ahash::{AHashMap, AHashSet};
 
 use super::finding::{self, Device, Finding, Share};
 use crate::address::{Addr, with_port};
-use crate::event::{Event, Flow};
+use crate::event::{Effect, Flow, Place as At, Snapshot};
 use crate::knowledge::{Key, Knowledge, Meaning, Severity, function_of};
+use crate::names::{Name, Names};
 use crate::numbers::{Count, grouped};
 use crate::rule::Rule;
-use crate::symbol::Sym;
 
 /// Different things that a group counts at most: flows, devices, places.
 const MAX_COUNTED: usize = 4096;
@@ -25,16 +25,23 @@ const MAX_NAMED: usize = 5;
 
 /// A device in a namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Where {
+pub(super) struct Where<'a> {
     /// Device.
-    pub dev: Sym,
+    pub dev: Name<'a>,
     /// Namespace, inode; 0: unknown.
     pub netns: u32,
 }
 
+impl<'a> Where<'a> {
+    /// The device of an event.
+    pub fn of(at: At<'a>) -> Self {
+        Self { dev: at.dev, netns: at.netns }
+    }
+}
+
 /// A life to look at.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Example {
+pub(super) struct Example<'a> {
     /// Address of its `sk_buff`.
     pub skb: u64,
     /// First event, ns of CLOCK_MONOTONIC.
@@ -42,69 +49,69 @@ pub(super) struct Example {
     /// Last event.
     pub end: u64,
     /// Its flow.
-    pub flow: Flow,
+    pub flow: Flow<'a>,
 }
 
 /// What a group is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Victim {
+pub(super) enum Victim<'a> {
     /// An address and port.
-    Endpoint(Addr, u16),
+    Endpoint(Addr, Option<u16>),
     /// A device.
-    Device(Where),
+    Device(Where<'a>),
     /// Two ends.
-    Flow(Flow),
+    Flow(Flow<'a>),
     /// A reason and a function.
-    Place(Sym, Sym),
+    Place(Name<'a>, Name<'a>),
     /// The whole host, or too many to tell apart.
     All,
 }
 
 /// One observation of trouble.
-pub(super) struct Observation<'a> {
+pub(super) struct Observation<'e, 'a> {
     /// What it means.
     pub meaning: Rc<Meaning>,
     /// What was seen: `kfree_skb NO_SOCKET`, `icmp_send 3/3`.
-    pub evidence: Evidence,
+    pub evidence: Evidence<'a>,
     /// The flow towards the victim.
-    pub flow: Flow,
+    pub flow: Flow<'a>,
     /// The same as its sender has it: addresses may have been translated since.
-    pub origin: Flow,
+    pub origin: Flow<'a>,
     /// The event; of several the first.
-    pub event: &'a Event,
+    pub event: &'e Snapshot<'a>,
     /// How many events there were.
     pub count: u64,
     /// When the last of them came.
     pub last: u64,
     /// The packet's life.
-    pub life: Option<Example>,
+    pub life: Option<Example<'a>>,
     /// Device, where the event has none.
-    pub at: Where,
+    pub at: Where<'a>,
     /// The rule that dropped it.
-    pub rule: Option<Rule>,
+    pub rule: Option<Rule<'a>>,
 }
 
 /// What was seen. Names are put together only when a finding is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Evidence {
+pub(super) struct Evidence<'a> {
     /// The probe.
-    pub probe: Sym,
+    pub probe: Name<'a>,
     /// What it said.
-    pub detail: Sym,
+    pub detail: Name<'a>,
 }
 
 /// Counts of things, of which there may be endlessly many.
 #[derive(Clone, Debug)]
 struct Counter<T> {
     /// Counts.
-    counts: FxHashMap<T, u64>,
+    counts: AHashMap<T, u64>,
     /// Whether there were more.
     more: bool,
 }
 
 impl<T> Default for Counter<T> {
     fn default() -> Self {
-        Self { counts: FxHashMap::default(), more: false }
+        Self { counts: AHashMap::default(), more: false }
     }
 }
 
@@ -141,7 +148,7 @@ impl<T: Copy + Eq + Hash + Ord> Counter<T> {
 
 /// Observations of one cause about one victim.
 #[derive(Clone, Debug)]
-pub(super) struct Group {
+pub(super) struct Group<'a> {
     /// What it means; of the worst observation.
     meaning: Rc<Meaning>,
     /// Packets dropped.
@@ -151,32 +158,32 @@ pub(super) struct Group {
     /// Last time.
     last: u64,
     /// What was seen.
-    evidence: BTreeMap<Evidence, u64>,
+    evidence: BTreeMap<Evidence<'a>, u64>,
     /// Flows, by all that was seen.
-    flows: Counter<Flow>,
+    flows: Counter<Flow<'a>>,
     /// The same as their senders have them.
-    origins: Counter<Flow>,
+    origins: Counter<Flow<'a>>,
     /// Where these packets were sent to.
-    destinations: Counter<(Addr, u16)>,
+    destinations: Counter<(Addr, Option<u16>)>,
     /// Flows, by packets dropped.
-    dropped_flows: Counter<Flow>,
+    dropped_flows: Counter<Flow<'a>>,
     /// Devices.
-    devices: Counter<Where>,
+    devices: Counter<Where<'a>>,
     /// Places in the kernel.
-    locations: Counter<Sym>,
+    locations: Counter<Name<'a>>,
     /// Reasons.
-    reasons: Counter<Sym>,
+    reasons: Counter<Name<'a>>,
     /// Rules.
-    rules: Counter<Rule>,
+    rules: Counter<Rule<'a>>,
     /// Greatest fill of a receive buffer, and its size.
     receive_buffer: Option<(u32, u32)>,
     /// A stack.
-    stack: Sym,
+    stack: Name<'a>,
     /// Lives to look at.
-    examples: Vec<Example>,
+    examples: Vec<Example<'a>>,
 }
 
-impl Group {
+impl<'a> Group<'a> {
     /// An empty group.
     fn new(meaning: Rc<Meaning>) -> Self {
         Self {
@@ -194,15 +201,15 @@ impl Group {
             reasons: Counter::default(),
             rules: Counter::default(),
             receive_buffer: None,
-            stack: Sym::NONE,
+            stack: Name::NONE,
             examples: Vec::new(),
         }
     }
 
     /// Adds an observation.
-    fn add(&mut self, seen: &Observation<'_>) {
+    fn add(&mut self, seen: &Observation<'_, 'a>) {
         let event = seen.event;
-        let is_drop = event.hook() == crate::event::Hook::Drop;
+        let is_drop = matches!(event.effect, Effect::Drop | Effect::HardwareDrop);
         let dropped = if is_drop { seen.count } else { 0 };
         let first_drop = is_drop && self.drops == 0 && seen.meaning.severity == self.meaning.severity;
         if seen.meaning.severity > self.meaning.severity || first_drop {
@@ -233,9 +240,8 @@ impl Group {
             self.rules.add(rule, seen.count);
         }
         // Every socket event has these figures; they matter where the buffer fills up.
-        if event.rcvbuf != 0 && event.rmem >= event.rcvbuf / 2 {
-            self.receive_buffer = self.receive_buffer.max(Some((event.rmem, event.rcvbuf)));
-        }
+        let fills = event.receive_buffer.filter(|(queued, size)| *size != 0 && *queued >= size / 2);
+        self.receive_buffer = self.receive_buffer.max(fills);
         if self.stack.is_none() {
             self.stack = event.stack;
         }
@@ -245,7 +251,7 @@ impl Group {
     }
 
     /// Adds what happened because of it: only as evidence.
-    pub fn add_consequence(&mut self, probe: Sym, detail: Sym, count: u64) {
+    pub fn add_consequence(&mut self, probe: Name<'a>, detail: Name<'a>, count: u64) {
         *self.evidence.entry(Evidence { probe, detail }).or_default() += count;
     }
 
@@ -287,38 +293,40 @@ impl Group {
     }
 
     /// The flows that were hit most, by dropped packets where there are any.
-    fn top_flows(&self) -> Vec<Share<Flow>> {
+    fn top_flows(&self) -> Vec<Share<Flow<'a>>> {
         if self.drops > 0 { self.dropped_flows.top(MAX_NAMED) } else { self.flows.top(MAX_NAMED) }
     }
 
     /// The flows in it.
-    fn flows(&self) -> impl Iterator<Item = &Flow> {
+    fn flows(&self) -> impl Iterator<Item = &Flow<'a>> {
         self.flows.counts.keys()
     }
 }
 
 /// All groups.
 pub(super) struct Groups<'a> {
+    /// The capture's names.
+    names: &'a Names,
     /// The tables.
     knowledge: &'a Knowledge,
     /// Groups by cause and victim.
-    groups: FxHashMap<(Sym, Victim), Group>,
+    groups: AHashMap<Place<'a>, Group<'a>>,
     /// Grouping keys by cause.
-    keys: FxHashMap<Sym, (Key, bool)>,
+    keys: AHashMap<Name<'a>, (Key, bool)>,
 }
 
 /// The place of a group.
-pub(super) type Place = (Sym, Victim);
+pub(super) type Place<'a> = (Name<'a>, Victim<'a>);
 
 impl<'a> Groups<'a> {
     /// No groups.
-    pub fn new(knowledge: &'a Knowledge) -> Self {
-        Self { knowledge, groups: FxHashMap::default(), keys: FxHashMap::default() }
+    pub fn new(names: &'a Names, knowledge: &'a Knowledge) -> Self {
+        Self { names, knowledge, groups: AHashMap::default(), keys: AHashMap::default() }
     }
 
     /// Adds an observation to its group.
-    pub fn add(&mut self, seen: &Observation<'_>) {
-        let cause = seen.meaning.cause;
+    pub fn add(&mut self, seen: &Observation<'_, 'a>) {
+        let cause = self.names.name(&seen.meaning.cause);
         let knowledge = self.knowledge;
         let (key, syn_only) = *self.keys.entry(cause).or_insert_with(|| {
             let row = knowledge.grouping(cause.text());
@@ -327,7 +335,7 @@ impl<'a> Groups<'a> {
         if syn_only && !may_be_syn(seen.event) {
             return;
         }
-        let mut place = (cause, victim(key, seen));
+        let mut place = (cause, victim(key, seen, self.names));
         if self.groups.len() >= MAX_GROUPS && !self.groups.contains_key(&place) {
             place.1 = Victim::All;
         }
@@ -336,7 +344,7 @@ impl<'a> Groups<'a> {
 
     /// Takes away what healthy traffic has, too. What TCP sent again arrives twice: `resent` says how often for a flow
     /// where it is sent, `old` where it arrives.
-    pub fn drop_healthy(&mut self, resent: impl Fn(&Flow) -> u64, old: impl Fn(&Flow) -> u64) {
+    pub fn drop_healthy(&mut self, resent: impl Fn(&Flow<'a>) -> u64, stale: impl Fn(&Flow<'a>) -> u64) {
         let knowledge = self.knowledge;
         self.groups.retain(|(cause, _), group| {
             let least = knowledge.grouping(cause.text()).least;
@@ -344,20 +352,20 @@ impl<'a> Groups<'a> {
                 return true;
             }
             let sent: u64 = group.origins.counts.keys().map(&resent).sum();
-            let arrived: u64 = group.flows().map(&old).sum();
+            let arrived: u64 = group.flows().map(&stale).sum();
             group.packets().saturating_sub(sent.max(arrived)) >= least
         });
     }
 
     /// The group at a place.
-    pub fn get_mut(&mut self, place: &Place) -> Option<&mut Group> {
+    pub fn get_mut(&mut self, place: &Place<'a>) -> Option<&mut Group<'a>> {
         self.groups.get_mut(place)
     }
 
     /// Groups by the flows that they hit, either way, translated or not, and by endpoint.
-    pub fn index(&self) -> Index {
+    pub fn index(&self) -> Index<'a> {
         let mut index = Index::default();
-        let mut places: Vec<&Place> = self.groups.keys().collect();
+        let mut places: Vec<&Place<'a>> = self.groups.keys().collect();
         places.sort_unstable();
         for place in places {
             let group = &self.groups[place];
@@ -373,14 +381,14 @@ impl<'a> Groups<'a> {
 
     /// Joins neighbours that failed with the drops behind them: packets that went through a gateway are not
     /// addressed to it, but they waited on the same device.
-    pub fn join_neighbours(&mut self, cause: Sym, signal: Sym) {
-        let of_cause: Vec<Place> = self.places_of(cause);
-        let has_signal = |group: &Group| group.evidence.keys().any(|e| e.detail == signal);
-        let (mut failed, behind): (Vec<Place>, Vec<Place>) =
+    pub fn join_neighbours(&mut self, cause: &str, signal: &str) {
+        let of_cause = self.places_of(self.names.name(cause));
+        let has_signal = |group: &Group<'_>| group.evidence.keys().any(|e| e.detail == signal);
+        let (mut failed, behind): (Vec<Place<'a>>, Vec<Place<'a>>) =
             of_cause.into_iter().partition(|place| has_signal(&self.groups[place]));
         failed.retain(|place| self.groups[place].drops == 0);
         for place in behind {
-            let devices: FxHashSet<Where> = self.groups[&place].devices.counts.keys().copied().collect();
+            let devices: AHashSet<Where<'a>> = self.groups[&place].devices.counts.keys().copied().collect();
             let gateway =
                 failed.iter().find(|f| self.groups[*f].devices.counts.keys().any(|d| devices.contains(d)));
             if let Some(gateway) = gateway {
@@ -390,7 +398,7 @@ impl<'a> Groups<'a> {
     }
 
     /// Moves one group into another.
-    fn move_into(&mut self, from: &Place, to: &Place) {
+    fn move_into(&mut self, from: &Place<'a>, to: &Place<'a>) {
         if let Some(moved) = self.groups.remove(from)
             && let Some(group) = self.groups.get_mut(to)
         {
@@ -399,15 +407,15 @@ impl<'a> Groups<'a> {
     }
 
     /// The places of a cause, in a fixed order.
-    fn places_of(&self, cause: Sym) -> Vec<Place> {
-        let mut places: Vec<Place> = self.groups.keys().filter(|p| p.0 == cause).copied().collect();
+    fn places_of(&self, cause: Name<'a>) -> Vec<Place<'a>> {
+        let mut places: Vec<Place<'a>> = self.groups.keys().filter(|p| p.0 == cause).copied().collect();
         places.sort_unstable();
         places
     }
 
     /// Makes one group of a cause that has too many.
     fn collapse(&mut self) {
-        let causes: FxHashSet<Sym> = self.groups.keys().map(|p| p.0).collect();
+        let causes: AHashSet<Name<'a>> = self.groups.keys().map(|p| p.0).collect();
         for cause in causes {
             let places = self.places_of(cause);
             if places.len() <= self.knowledge.grouping(cause.text()).most {
@@ -447,17 +455,17 @@ impl<'a> Groups<'a> {
 
 /// Where flows are found again.
 #[derive(Default)]
-pub(super) struct Index {
+pub(super) struct Index<'a> {
     /// By flow, the same for both directions.
-    flows: FxHashMap<Flow, Place>,
+    flows: AHashMap<Flow<'a>, Place<'a>>,
     /// By address and port of the victim.
-    endpoints: FxHashMap<(Addr, u16), Place>,
+    endpoints: AHashMap<(Addr, Option<u16>), Place<'a>>,
 }
 
-impl Index {
+impl<'a> Index<'a> {
     /// The group that explains what happened to a flow.
-    pub fn find(&self, flow: &Flow) -> Option<Place> {
-        let endpoint = |addr, port| self.endpoints.get(&(addr, port)).filter(|_| port != 0);
+    pub fn find(&self, flow: &Flow<'a>) -> Option<Place<'a>> {
+        let endpoint = |addr, port: Option<u16>| self.endpoints.get(&(addr, port)).filter(|_| port.is_some());
         self.flows
             .get(&flow.either_way())
             .or_else(|| endpoint(flow.dst, flow.dport))
@@ -467,21 +475,23 @@ impl Index {
 }
 
 /// Whether a TCP segment begins a connection, or nothing is known about its flags.
-fn may_be_syn(event: &Event) -> bool {
+fn may_be_syn(event: &Snapshot<'_>) -> bool {
     let flags = event.tcp_flags;
     flags.is_none() || flags.text().contains('S') && !flags.text().contains('A')
 }
 
 /// What an observation is about.
-fn victim(key: Key, seen: &Observation<'_>) -> Victim {
+fn victim<'a>(key: Key, seen: &Observation<'_, 'a>, names: &'a Names) -> Victim<'a> {
     match key {
         Key::Destination => Victim::Endpoint(seen.flow.dst, seen.flow.dport),
-        Key::Address => Victim::Endpoint(seen.flow.dst, 0),
-        Key::Source => Victim::Endpoint(seen.flow.src, 0),
+        Key::Address => Victim::Endpoint(seen.flow.dst, None),
+        Key::Source => Victim::Endpoint(seen.flow.src, None),
         Key::Device => Victim::Device(seen.at),
         Key::Flow => Victim::Flow(seen.flow.either_way()),
-        Key::Location => Victim::Place(seen.event.reason, Sym::new(function_of(seen.event.location.text()))),
-        Key::Reason => Victim::Place(seen.event.reason, Sym::NONE),
+        Key::Location => {
+            Victim::Place(seen.event.reason, names.name(function_of(seen.event.location.text())))
+        }
+        Key::Reason => Victim::Place(seen.event.reason, Name::NONE),
         Key::Host => Victim::All,
     }
 }
@@ -489,9 +499,9 @@ fn victim(key: Key, seen: &Observation<'_>) -> Victim {
 /// A group as a finding.
 fn finding(
     knowledge: &Knowledge,
-    cause: Sym,
-    victim: Victim,
-    group: &Group,
+    cause: Name<'_>,
+    victim: Victim<'_>,
+    group: &Group<'_>,
     lost_during: &impl Fn(u64, u64) -> bool,
 ) -> Finding {
     let row = knowledge.cause(cause.text());
@@ -531,18 +541,18 @@ fn plain<T, P>(shares: Vec<Share<T>>, plain: impl Fn(&T) -> P) -> Vec<Share<P>> 
 }
 
 /// A device as plain data.
-fn device(at: &Where) -> Device {
+fn device(at: &Where<'_>) -> Device {
     Device { dev: at.dev.text().to_owned(), netns: Some(at.netns).filter(|inode| *inode != 0) }
 }
 
 /// A life to look at as plain data.
-fn example(life: &Example) -> finding::Example {
+fn example(life: &Example<'_>) -> finding::Example {
     let Example { skb, start, end, flow } = *life;
     finding::Example { skb, start, end, flow: flow.to_string() }
 }
 
 /// What a finding is about, as text.
-fn about(victim: Victim, group: &Group) -> String {
+fn about(victim: Victim<'_>, group: &Group<'_>) -> String {
     match victim {
         Victim::Endpoint(addr, port) if !addr.is_none() => with_port(addr, port),
         Victim::Device(at) if at.dev.is_some() => at.dev.text().to_owned(),
@@ -556,7 +566,7 @@ fn about(victim: Victim, group: &Group) -> String {
 }
 
 /// How many destinations a group has.
-fn destinations(group: &Group) -> String {
+fn destinations(group: &Group<'_>) -> String {
     let all = &group.destinations;
     match (all.count(), all.counts.keys().next()) {
         (_, None) => "this host".into(),
@@ -566,7 +576,7 @@ fn destinations(group: &Group) -> String {
 }
 
 /// What was seen, most frequent first.
-fn evidence(group: &Group) -> Vec<Share<String>> {
+fn evidence(group: &Group<'_>) -> Vec<Share<String>> {
     let mut all: Vec<Share<String>> = group
         .evidence
         .iter()
@@ -580,7 +590,7 @@ fn evidence(group: &Group) -> Vec<Share<String>> {
 }
 
 /// Figures of a group.
-fn figures(group: &Group) -> Vec<String> {
+fn figures(group: &Group<'_>) -> Vec<String> {
     let buffer = |(rmem, rcvbuf): (u32, u32)| {
         format!("receive buffer: {} of {} bytes queued", grouped(rmem.into()), grouped(rcvbuf.into()))
     };

@@ -3,13 +3,14 @@ use crate::knowledge::tests::shipped;
 use crate::knowledge::{Knowledge, Severity};
 use crate::lifecycle::{Keep, Lives};
 use crate::loss::Losses;
-use crate::script;
+use crate::script::Script;
 
 /// The findings of a script.
 fn findings_with(script: &str, knowledge: &Knowledge, losses: &Losses) -> Vec<Finding> {
-    let mut lives = Lives::new(knowledge, losses, Keep::Summary);
-    let mut observer = Observer::new(knowledge);
-    for event in script::events(script) {
+    let script = Script::new(script);
+    let mut lives = Lives::new(script.names, knowledge, losses, Keep::Summary);
+    let mut observer = Observer::new(script.names, knowledge);
+    for event in script.events() {
         lives.push(&event, &mut |life| observer.life(life));
         observer.event(&event, &lives);
     }

@@ -233,6 +233,63 @@ fn default_least() -> u64 {
     1
 }
 
+/// Times and shares that decide, ns where they are times.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Thresholds {
+    /// Within this time a device hands a packet to the device below it.
+    pub nested: u64,
+    /// A packet that was freed within calls waits so long for their returns, which may give the verdict on it.
+    pub linger: u64,
+    /// A life with proof of its end is closed after this time without an event.
+    pub idle_finished: u64,
+    /// Any life is closed after this time without an event.
+    pub idle: u64,
+    /// Idle lives are looked for each time this time has passed.
+    pub sweep: u64,
+    /// A connection that is given up earlier than this after its SYN was not waited for.
+    pub connect_patience: u64,
+    /// A connection that still waits when the capture ends is reported from this many retransmitted SYNs on.
+    pub connect_retransmissions: u64,
+    /// Where it is not known how many segments were sent, so many times the least count of a signal is asked for.
+    pub unknown_share: u64,
+}
+
+/// The same as they stand in a file, each of which may be missing in one that only changes others.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ThresholdRow {
+    /// See [`Thresholds::nested`].
+    nested_ms: Option<u64>,
+    /// See [`Thresholds::linger`].
+    linger_ms: Option<u64>,
+    /// See [`Thresholds::idle_finished`].
+    idle_finished_ms: Option<u64>,
+    /// See [`Thresholds::idle`].
+    idle_ms: Option<u64>,
+    /// See [`Thresholds::sweep`].
+    sweep_ms: Option<u64>,
+    /// See [`Thresholds::connect_patience`].
+    connect_patience_ms: Option<u64>,
+    /// See [`Thresholds::connect_retransmissions`].
+    connect_retransmissions: Option<u64>,
+    /// See [`Thresholds::unknown_share`].
+    unknown_share: Option<u64>,
+}
+
+impl ThresholdRow {
+    /// Takes what another file says.
+    fn extend(&mut self, other: &Self) {
+        self.nested_ms = other.nested_ms.or(self.nested_ms);
+        self.linger_ms = other.linger_ms.or(self.linger_ms);
+        self.idle_finished_ms = other.idle_finished_ms.or(self.idle_finished_ms);
+        self.idle_ms = other.idle_ms.or(self.idle_ms);
+        self.sweep_ms = other.sweep_ms.or(self.sweep_ms);
+        self.connect_patience_ms = other.connect_patience_ms.or(self.connect_patience_ms);
+        self.connect_retransmissions = other.connect_retransmissions.or(self.connect_retransmissions);
+        self.unknown_share = other.unknown_share.or(self.unknown_share);
+    }
+}
+
 /// One file of knowledge.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -261,6 +318,9 @@ pub struct Tables {
     /// Other signals.
     #[serde(default)]
     pub signal: Vec<Signal>,
+    /// Times and shares that decide.
+    #[serde(default)]
+    thresholds: ThresholdRow,
 }
 
 impl Tables {
@@ -281,6 +341,25 @@ impl Tables {
         replace(&mut self.cause, other.cause, |c| c.id.clone());
         replace(&mut self.grouping, other.grouping, |g| g.cause.clone());
         replace(&mut self.signal, other.signal, |s| s.name.clone());
+        self.thresholds.extend(&other.thresholds);
+    }
+
+    /// The thresholds, all of which some file must give.
+    pub fn thresholds(&self) -> Result<Thresholds, String> {
+        let row = &self.thresholds;
+        let given =
+            |value: Option<u64>, name: &str| value.ok_or_else(|| format!("[thresholds] lacks {name}"));
+        let ns = |value, name| given(value, name).map(|ms| ms.saturating_mul(1_000_000));
+        Ok(Thresholds {
+            nested: ns(row.nested_ms, "nested_ms")?,
+            linger: ns(row.linger_ms, "linger_ms")?,
+            idle_finished: ns(row.idle_finished_ms, "idle_finished_ms")?,
+            idle: ns(row.idle_ms, "idle_ms")?,
+            sweep: ns(row.sweep_ms, "sweep_ms")?,
+            connect_patience: ns(row.connect_patience_ms, "connect_patience_ms")?,
+            connect_retransmissions: given(row.connect_retransmissions, "connect_retransmissions")?,
+            unknown_share: given(row.unknown_share, "unknown_share")?,
+        })
     }
 
     /// Whether no thing is described twice.

@@ -11,9 +11,9 @@ use proptest::sample::Index;
 
 use super::*;
 use crate::knowledge::tests::shipped;
-use crate::script;
+use crate::script::Script;
 
-/// A way through hosts: events as [`script`] has them, and how it ends. `HEAD` stands for the packet's header, `NAT` for
+/// A way through hosts: events as [`Script`] has them, and how it ends. `HEAD` stands for the packet's header, `NAT` for
 /// the same with another source, `TUNNEL` for the header around it.
 struct Way {
     /// What happens, in this order.
@@ -244,12 +244,14 @@ fn made(plans: &[Plan], choices: &[Index]) -> (String, Vec<Known>) {
 /// The lives that are found.
 fn found(script: &str) -> Vec<Known> {
     static KNOWLEDGE: LazyLock<Knowledge> = LazyLock::new(shipped);
-    let losses = Losses::default();
-    let mut lives = Lives::new(&KNOWLEDGE, &losses, Keep::Summary);
+    let (losses, script) = (Losses::default(), Script::new(script));
+    let mut lives = Lives::new(script.names, &KNOWLEDGE, &losses, Keep::Summary);
     let mut all = Vec::new();
     let mut done =
-        |life: &Life| all.push((life.skb, life.start, life.end, life.count, life.outcome.to_string()));
-    script::events(script).iter().for_each(|event| lives.push(event, &mut done));
+        |life: &Life<'_>| all.push((life.skb, life.start, life.end, life.count, life.outcome.to_string()));
+    for event in script.events() {
+        lives.push(&event, &mut done);
+    }
     lives.finish(&mut done);
     all
 }

@@ -5,8 +5,9 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Life;
-use crate::event::Event;
-use crate::symbol::Sym;
+use super::state::Answer;
+use crate::event::Snapshot;
+use crate::names::Name;
 
 /// What proves that a packet was delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -39,13 +40,13 @@ impl Evidence {
 /// How a life ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Outcome {
+pub enum Outcome<'a> {
     /// The kernel dropped it.
     Dropped {
         /// Why.
-        reason: Sym,
+        reason: Name<'a>,
         /// Where.
-        location: Sym,
+        location: Name<'a>,
     },
     /// A socket got it.
     Delivered {
@@ -55,12 +56,12 @@ pub enum Outcome {
     /// A device sent it.
     Transmitted {
         /// The device.
-        dev: Sym,
+        dev: Name<'a>,
     },
     /// The kernel freed it after use.
     Consumed {
         /// Where.
-        location: Sym,
+        location: Name<'a>,
     },
     /// Its address was seen with another packet; its end was not observed.
     Reused,
@@ -110,7 +111,7 @@ impl OutcomeKind {
     }
 }
 
-impl Outcome {
+impl Outcome<'_> {
     /// The outcome without its details.
     pub fn kind(&self) -> OutcomeKind {
         match self {
@@ -125,7 +126,7 @@ impl Outcome {
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for Outcome<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dropped { reason, location } => {
@@ -164,7 +165,7 @@ pub struct Counts {
 
 impl Counts {
     /// Counts a life.
-    pub fn add(&mut self, outcome: &Outcome) {
+    pub fn add(&mut self, outcome: &Outcome<'_>) {
         self.lives += 1;
         *self.of(outcome.kind()) += 1;
     }
@@ -208,11 +209,11 @@ pub(super) enum End {
 }
 
 /// The outcome of a life. Trouble goes before everything, proof of delivery before the rest.
-pub(super) fn decide(life: &Life, end: End) -> Outcome {
-    let freed = |of: fn(&Event) -> Sym| life.freed.as_ref().map_or(Sym::NONE, |e| of(e));
-    let location = freed(|e| if e.location.is_some() { e.location } else { e.probe });
+pub(super) fn decide<'a>(life: &Life<'a>, end: End) -> Outcome<'a> {
+    let freed = |of: fn(&Snapshot<'a>) -> Name<'a>| life.freed.as_deref().map_or(Name::NONE, of);
+    let location = freed(|event| event.location.or(event.probe));
     if end == End::Dropped {
-        return Outcome::Dropped { reason: freed(|e| e.reason), location };
+        return Outcome::Dropped { reason: freed(|event| event.reason), location };
     }
     if life.evidence.any() {
         return Outcome::Delivered { evidence: life.evidence.probe() };
@@ -229,7 +230,12 @@ pub(super) fn decide(life: &Life, end: End) -> Outcome {
 }
 
 /// Whether a driver has it: the driver said so, or it was given to the driver and then freed or replaced.
-fn is_transmitted(life: &Life, end: End) -> bool {
-    let given = !life.position.received_last && life.position.sent_by.is_some() && life.position.driver != 2;
-    given && (life.position.driver == 1 || matches!(end, End::Consumed | End::Reused))
+fn is_transmitted(life: &Life<'_>, end: End) -> bool {
+    let position = &life.position;
+    let given = !position.received_last && position.sent_by.is_some();
+    match position.answer {
+        Answer::Taken => given,
+        Answer::None => given && matches!(end, End::Consumed | End::Reused),
+        Answer::Refused => false,
+    }
 }

@@ -1,0 +1,64 @@
+//! What the probes of a capture are, by their names: the catalog's knowledge, and what the recorder attached.
+
+use std::collections::HashMap;
+
+use ntc::Metadata;
+use ntc::catalog::{self, Direction, Effect};
+
+/// What is known of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// What its rows say about a packet or a socket.
+    pub effect: Effect,
+    /// Which way it leads a packet.
+    pub direction: Direction,
+    /// Whether the returns of its calls are recorded.
+    pub returns: bool,
+    /// Whether a row is about both directions of a connection.
+    pub two_way: bool,
+    /// Whether this build knows it.
+    pub is_known: bool,
+}
+
+impl Default for Probe {
+    fn default() -> Self {
+        Self {
+            effect: Effect::Note,
+            direction: Direction::Any,
+            returns: false,
+            two_way: false,
+            is_known: false,
+        }
+    }
+}
+
+/// The probes of a capture.
+#[derive(Debug, Default)]
+pub struct Probes {
+    /// Whether the returns of a probe are recorded, where the recorder said so.
+    returns: HashMap<String, bool>,
+}
+
+impl Probes {
+    /// Those of a capture.
+    pub fn new(metadata: &Metadata) -> Self {
+        let said = |probe: &ntc::Probe| Some((probe.name.clone(), probe.returns?));
+        Self { returns: metadata.probes.iter().filter_map(said).collect() }
+    }
+
+    /// The probe of a name.
+    pub fn get(&self, name: &str) -> Probe {
+        let returns = self.returns.get(name).copied();
+        match catalog::by_name(name) {
+            // An older recorder did not say it, and recorded the returns of what a user named.
+            None => Probe { returns: returns.unwrap_or(true), ..Probe::default() },
+            Some(entry) => Probe {
+                effect: entry.effect,
+                direction: entry.stage.map_or(Direction::Any, |stage| stage.direction),
+                returns: returns.unwrap_or_else(|| entry.has_return()),
+                two_way: entry.two_way,
+                is_known: true,
+            },
+        }
+    }
+}
