@@ -129,6 +129,39 @@ fn info_says_what_the_capture_holds() {
 }
 
 #[test]
+fn info_reads_no_rows_where_the_recorder_counted_all() {
+    let lab = mixed();
+    let counted = [
+        ("consume_skb", 1),
+        ("icmp_send", 1),
+        ("kfree_skb", 2),
+        ("net_dev_queue", 1),
+        ("net_dev_start_xmit", 1),
+        ("net_dev_xmit", 1),
+        ("netif_receive_skb", 2),
+        ("netif_rx", 1),
+    ];
+    let capture = |name: &str, counted: &[(&str, u64)]| {
+        let count = |(probe, recorded): &(&str, u64)| ntc::Count {
+            probe: (*probe).into(),
+            recorded: *recorded,
+            ..ntc::Count::default()
+        };
+        let counts = counted.iter().map(count).collect();
+        let totals = ntc::Totals { counts, ..ntc::Totals::default() };
+        common::write(&lab.path(name), ntc::Metadata { totals, ..metadata(name) }, MIXED);
+        let out = lab.ntana(&["info", name, "--format", "json"]).out;
+        serde_json::from_str::<serde_json::Value>(&out).unwrap()["captures"][0].clone()
+    };
+    let (whole, partial) = (capture("whole.ntc", &counted), capture("partial.ntc", &counted[1..]));
+    assert_eq!((&whole["counts_from"], &partial["counts_from"]), (&"totals".into(), &"rows".into()));
+    for name in ["kinds", "probes"] {
+        assert_eq!(whole[name], partial[name], "{name}");
+    }
+    assert_eq!(whole["kinds"], serde_json::json!({"free": 3, "icmp": 1, "pkt": 6}));
+}
+
+#[test]
 fn every_answer_is_json_too() {
     for command in ["diag", "trace", "drops", "replay", "info"] {
         let out = answer(&[command, "host1.ntc", "--format", "json"]);

@@ -19,6 +19,7 @@ mod forged;
 mod group;
 mod journal;
 mod json;
+mod kinds;
 mod layout;
 mod levels;
 mod log;

@@ -137,6 +137,9 @@ pub struct Stopped {
 pub struct Totals {
     /// Rows in the table, clock and loss rows included.
     pub rows: u64,
+    /// Rows by kind; empty in a file that is not closed, and in those of older recorders.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub kinds: BTreeMap<String, u64>,
     /// Per probe and CPU, only where anything was counted.
     pub counts: Vec<Count>,
 }

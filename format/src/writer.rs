@@ -15,6 +15,7 @@ use crate::disk;
 use crate::error::Error;
 use crate::group::{self, Group, MAX_ROWS};
 use crate::journal::Journal;
+use crate::kinds::Kinds;
 use crate::log::{Encoded, Log};
 use crate::metadata::Metadata;
 use crate::schema::{FORMAT_MAJOR, FORMAT_MINOR};
@@ -84,6 +85,8 @@ pub struct Writer {
     main: Log,
     /// The row group that is being filled.
     group: Group,
+    /// Rows by kind.
+    kinds: Kinds,
     /// When its first row came.
     begun: Option<Instant>,
     /// Whether the row group before it filled so fast that this one's rows are not kept for the journal, which
@@ -153,6 +156,7 @@ impl Writer {
             options,
             main,
             group,
+            kinds: Kinds::default(),
             begun: None,
             fast: false,
             unwritten: None,
@@ -218,6 +222,7 @@ impl Writer {
     /// Appends rows to the row group.
     fn append(&mut self, batch: RecordBatch) {
         self.group.append(&batch);
+        self.kinds.add(&batch);
         self.begun.get_or_insert_with(Instant::now);
         self.journal.accept(batch, !self.full && !self.fast);
         self.metadata.totals.rows = self.rows();
@@ -323,6 +328,7 @@ impl Writer {
         // No room is needed any more but what is reserved.
         self.full = true;
         self.end_group()?;
+        self.metadata.totals.kinds = self.kinds.totals();
         let bytes = self.main.close(&self.metadata, self.written)?;
         self.journal.remove()?;
         Ok(Finished { rows: self.written, bytes })

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use arrow_array::Array;
-use ntc::{Batch, Capture, ColumnId, Count, Interface};
+use ntc::schema::kind;
+use ntc::{Batch, Capture, ColumnId, Count, Interface, State};
 use serde::Serialize;
 
 use super::exit_code;
@@ -43,6 +44,8 @@ struct Info {
     bytes_per_event: f64,
     /// Row groups.
     groups: usize,
+    /// What `kinds` and `probes` are from: `totals`, which the recorder wrote, or `rows`, which were read.
+    counts_from: &'static str,
     /// Events by kind.
     kinds: BTreeMap<String, u64>,
     /// Events by probe.
@@ -84,7 +87,7 @@ pub fn run(args: &args::Info, out: &mut dyn Write) -> Result<ExitCode> {
 fn answer(source: &Source) -> Result<Info> {
     let metadata = source.capture.metadata();
     let bytes = std::fs::metadata(&source.path)?.len();
-    let (kinds, probes) = counts(&source.capture)?;
+    let Counts { from, kinds, probes } = counts(&source.capture)?;
     let lost = |c: &&Count| c.lost + c.missed > 0;
     Ok(Info {
         head: source.head(),
@@ -98,6 +101,7 @@ fn answer(source: &Source) -> Result<Info> {
         bytes,
         bytes_per_event: bytes as f64 / source.capture.rows().max(1) as f64,
         groups: source.capture.groups().len(),
+        counts_from: from,
         kinds,
         probes,
         losses: metadata.totals.counts.iter().filter(lost).cloned().collect(),
@@ -109,14 +113,45 @@ fn answer(source: &Source) -> Result<Info> {
 type ByName = BTreeMap<String, u64>;
 
 /// Events by kind and by probe.
-fn counts(capture: &Capture) -> Result<(ByName, ByName)> {
+struct Counts {
+    /// What they are from.
+    from: &'static str,
+    /// By kind.
+    kinds: ByName,
+    /// By probe.
+    probes: ByName,
+}
+
+/// Events by kind and by probe: what the recorder counted, where that is whole, else what the rows say.
+fn counts(capture: &Capture) -> Result<Counts> {
+    let totals = &capture.metadata().totals;
+    let mut probes: ByName = BTreeMap::new();
+    for count in totals.counts.iter().filter(|count| count.recorded > 0) {
+        let sum = probes.entry(count.probe.clone()).or_default();
+        *sum = sum.saturating_add(count.recorded);
+    }
+    let of_no_probe = [kind::CLOCK, kind::LOSS].iter().filter_map(|kind| totals.kinds.get(*kind));
+    let (by_kind, by_probe) = (sum(totals.kinds.values()), sum(probes.values().chain(of_no_probe)));
+    if *capture.state() == State::Closed && [by_kind, by_probe] == [capture.rows(); 2] {
+        return Ok(Counts { from: "totals", kinds: totals.kinds.clone(), probes });
+    }
+    read_counts(capture)
+}
+
+/// The sum of counts, which a forged file may have any of.
+fn sum<'a>(counts: impl Iterator<Item = &'a u64>) -> u64 {
+    counts.fold(0, |sum, count| sum.saturating_add(*count))
+}
+
+/// Events by kind and by probe, of the rows.
+fn read_counts(capture: &Capture) -> Result<Counts> {
     let (mut kinds, mut probes) = (BTreeMap::new(), BTreeMap::new());
     for group in 0..capture.groups().len() {
         let batch = capture.read(group, &[ColumnId::Kind, ColumnId::Probe])?;
         count(&batch, ColumnId::Kind, &mut kinds);
         count(&batch, ColumnId::Probe, &mut probes);
     }
-    Ok((kinds, probes))
+    Ok(Counts { from: "rows", kinds, probes })
 }
 
 /// Counts the texts of a column.
@@ -134,7 +169,7 @@ fn count(batch: &Batch, column: ColumnId, counts: &mut ByName) {
 
 impl Info {
     /// Name and text of its lines, in order; without a text there is no line.
-    fn lines(&self) -> [(&'static str, String); 6] {
+    fn lines(&self) -> [(&'static str, String); 7] {
         let filters: Vec<String> =
             self.filters.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let ended = self.stopped.clone().unwrap_or_else(|| "the recorder did not finish".into());
@@ -146,6 +181,7 @@ impl Info {
             ("machine", format!("{}, {} CPUs, boot {}", self.machine, self.cpus, self.boot_id)),
             ("ended", ended),
             ("file", format!("{bytes} bytes, {per_event:.1} per event, {} row groups", self.groups)),
+            ("counts", format!("of the {}", if self.counts_from == "rows" { "rows" } else { "recorder" })),
         ]
     }
 
@@ -169,6 +205,7 @@ impl Info {
             ("stopped", self.stopped.clone().unwrap_or_default()),
             ("bytes", self.bytes.to_string()),
             ("groups", self.groups.to_string()),
+            ("counts_from", self.counts_from.to_owned()),
         ]
     }
 }

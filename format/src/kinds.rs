@@ -1,0 +1,51 @@
+//! Counts rows by kind while they are written, so that nobody has to read them for that.
+
+use std::collections::BTreeMap;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int32Type;
+use arrow_array::{Array, RecordBatch};
+
+use crate::columns::ColumnId;
+
+/// Kinds that are counted at most: a damaged file that is repaired may have any.
+const MOST: usize = 64;
+
+/// Rows by kind.
+#[derive(Debug, Default)]
+pub(crate) struct Kinds {
+    /// Counts.
+    counts: BTreeMap<String, u64>,
+    /// Whether there were rows that were not counted.
+    unknown: bool,
+}
+
+impl Kinds {
+    /// Counts the rows of a batch.
+    pub fn add(&mut self, batch: &RecordBatch) {
+        self.unknown |= self.try_add(batch).is_none();
+    }
+
+    /// Counts them, if that is possible.
+    fn try_add(&mut self, batch: &RecordBatch) -> Option<()> {
+        let column = batch.columns().get(ColumnId::Kind as usize)?.as_dictionary_opt::<Int32Type>()?;
+        let texts = column.values().as_string_opt::<i32>()?;
+        let mut by_key = vec![0_u64; texts.len()];
+        for key in column.keys().values() {
+            *by_key.get_mut(usize::try_from(*key).ok()?)? += 1;
+        }
+        for (text, count) in texts.iter().zip(by_key).filter(|(_, count)| *count > 0) {
+            let text = text.unwrap_or_default();
+            if self.counts.len() >= MOST && !self.counts.contains_key(text) {
+                return None;
+            }
+            *self.counts.entry(text.to_owned()).or_default() += count;
+        }
+        Some(())
+    }
+
+    /// What was counted; nothing if it was not everything.
+    pub fn totals(&self) -> BTreeMap<String, u64> {
+        if self.unknown { BTreeMap::new() } else { self.counts.clone() }
+    }
+}
