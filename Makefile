@@ -1,4 +1,4 @@
-.PHONY: setup demo test test-vm lint bench fixtures dist
+.PHONY: setup demo test promises test-vm lint bench fixtures dist
 
 setup:
 	@scripts/setup
@@ -8,6 +8,9 @@ demo:
 
 test:
 	@scripts/test
+
+promises:
+	@scripts/promises
 
 test-vm:
 	@scripts/test-vm
