@@ -227,7 +227,6 @@ fn an_old_row_group_ends_by_its_age() {
 }
 
 #[test]
-#[ignore = "writes 350 MB; run it in a release build"]
 fn the_limit_of_row_groups_is_told_once() {
     let (_folder, path) = place();
     let options = Options { journal_age: Duration::MAX, ..options(1) };
