@@ -1,9 +1,12 @@
-//! The command line: types only.
+//! The command line: types, and which of its words are files.
 
 use std::path::PathBuf;
 
+use anyhow::{Result, anyhow, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use words::{Device, Flags, Network, Protocol, Range};
+
+use crate::filter::{Asked, Expression};
 
 /// Diagnoses packet lives in captures of ntrec.
 #[derive(Debug, Parser)]
@@ -19,9 +22,54 @@ const EXAMPLES: &str = "\
 Examples:
   ntana diag host1.ntc                       what went wrong, where, why, what to do
   ntana diag host1.ntc host2.ntc --port 53   the same for DNS on two hosts
+  ntana diag host1.ntc 'tcp port 443 and host 10.0.0.1'
   ntana trace host1.ntc --outcome dropped    every dropped packet with its events
   ntana drops host1.ntc --by flow            who is hit
   ntana info host1.ntc                       what the capture holds and what is missing";
+
+impl Cli {
+    /// Parses the filter expression, and takes it from among the files where it stands behind them.
+    ///
+    /// # Errors
+    ///
+    /// When it is wrong, or missing where --inner needs it.
+    pub fn parse_expression(&mut self) -> Result<()> {
+        let (input, filter) = match &mut self.command {
+            Command::Diag(args) => (&mut args.input, &mut args.filter),
+            Command::Trace(args) => (&mut args.input, &mut args.filter),
+            Command::Drops(args) => (&mut args.input, &mut args.filter),
+            Command::Replay(args) => (&mut args.input, &mut args.filter),
+            Command::Info(_) | Command::Repair(_) => return Ok(()),
+        };
+        let trailing = input.split_expression();
+        let inner = filter.inner;
+        filter.expression = match (trailing, &filter.filter) {
+            (Some(_), Some(_)) => bail!("write one filter expression: behind the files, or with --filter"),
+            (Some(words), None) => Some(parse_trailing(&words)?),
+            (None, Some(text)) => {
+                Some(Expression::parse(text).map_err(|wrong| {
+                    anyhow!("the filter expression is wrong: {wrong}; see man pcap-filter")
+                })?)
+            }
+            (None, None) if inner => bail!(
+                "--inner says which packet the filter expression is about: write one, such as 'tcp port 443'"
+            ),
+            (None, None) => None,
+        }
+        .map(|expression| Asked { expression, inner });
+        Ok(())
+    }
+}
+
+/// Parses words that are no files.
+fn parse_trailing(words: &str) -> Result<Expression> {
+    Expression::parse(words).map_err(|wrong| {
+        let first = words.split_whitespace().next().unwrap_or_default();
+        anyhow!(
+            "no such file as `{first}`, and no filter expression begins there: {wrong}; see man pcap-filter"
+        )
+    })
+}
 
 /// The questions that can be asked.
 #[derive(Debug, Subcommand)]
@@ -144,7 +192,7 @@ pub struct Repair {
 /// Files to read and how to answer.
 #[derive(Debug, Args)]
 pub struct Input {
-    /// Captures to read
+    /// Captures to read; what follows the last file is a filter expression, as for --filter
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     /// Output format
@@ -158,10 +206,34 @@ pub struct Input {
     pub rules: Vec<PathBuf>,
 }
 
+impl Input {
+    /// Takes the words of an expression from behind the files. The first argument is a file, and so are all up to the last
+    /// that exists, or that has a capture's ending.
+    fn split_expression(&mut self) -> Option<String> {
+        let is_file =
+            |path: &PathBuf| path.extension().is_some_and(|e| e == "ntc") || path.exists() && !path.is_dir();
+        let last = self.files.iter().rposition(is_file).unwrap_or(0);
+        let words = self.files.split_off(self.files.len().min(last + 1));
+        let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+        (!words.is_empty()).then(|| words.join(" "))
+    }
+}
+
 /// Filters, all of which must match.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Filters")]
 pub struct FilterArgs {
+    /// An expression of tcpdump's language (man pcap-filter), as for `ntrec`: 'tcp port 443 and host 10.0.0.1'. Addresses of
+    /// Ethernet are not recorded and fit nothing; a socket's events fit where its protocol, addresses and ports are all
+    /// that it asks for
+    #[arg(short, long, value_name = "EXPRESSION")]
+    pub filter: Option<String>,
+    /// The expression is about the packet in a tunnel: VXLAN, Geneve, GRE, ERSPAN, IP in IP; others do not fit
+    #[arg(long)]
+    pub inner: bool,
+    /// The expression, parsed.
+    #[arg(skip)]
+    pub expression: Option<Asked>,
     /// Source or destination address or network
     #[arg(long, value_name = "ADDR[/PREFIX],...", value_delimiter = ',')]
     pub addr: Vec<Network>,

@@ -74,6 +74,11 @@ impl<'b, 'a> Event<'b, 'a> {
         self.id.row as usize
     }
 
+    /// Whether it fits the filter expression, if there is one.
+    pub fn fits(&self) -> bool {
+        self.block.fits(self.row())
+    }
+
     /// Its row group.
     pub fn block(&self) -> &'b Block<'a> {
         self.block

@@ -1,10 +1,16 @@
 //! The user's filters, resolved to values that are compared with events and lives.
 
+mod expression;
+mod rows;
+
 use std::ops::RangeInclusive;
 
 use anyhow::{Context, Result, bail};
-use ntc::{Capture, ColumnId, catalog};
+use ntc::{Batch, Capture, ColumnId, catalog};
 use words::{Flags, Network, Range};
+
+pub use expression::{Expression, Packet, Wrong};
+pub use rows::Asked;
 
 use crate::address::Addr;
 use crate::args::FilterArgs;
@@ -56,6 +62,8 @@ pub struct Filter {
     skb: Vec<u64>,
     /// Range of time.
     range: Option<RangeInclusive<u64>>,
+    /// What is asked of packets by an expression.
+    asked: Option<Asked>,
     /// Answers to show at most.
     pub limit: Option<u64>,
 }
@@ -84,6 +92,7 @@ impl Filter {
             outcome: each(&args.outcome, outcome)?,
             skb: args.skb.clone(),
             range: range(args, times)?,
+            asked: args.expression.clone(),
             limit: args.limit,
         })
     }
@@ -95,7 +104,13 @@ impl Filter {
 
     /// The columns that it looks at beside those of lives.
     pub fn columns(&self) -> impl Iterator<Item = ColumnId> {
-        (!self.comm.is_empty()).then_some(ColumnId::Comm).into_iter()
+        let asked = self.asked.iter().flat_map(|_| Asked::COLUMNS);
+        (!self.comm.is_empty()).then_some(ColumnId::Comm).into_iter().chain(asked)
+    }
+
+    /// Which rows of a row group fit the expression, if there is one: [`Event::fits`] has the answer.
+    pub fn mask(&self, batch: &Batch) -> Option<Vec<bool>> {
+        self.asked.as_ref().map(|asked| asked.mask(batch))
     }
 
     /// Whether an event passes. `flow` is that of its packet, for events that carry no header.
@@ -103,7 +118,8 @@ impl Filter {
         let own = if event.has_addresses() { &event.flow() } else { flow };
         let is = |id: ColumnId| move |text: &String| event.name(id) == text.as_str();
         let is_l4 = |text: &String| own.l4 == text.as_str();
-        self.flow(own, event.about.two_way)
+        event.fits()
+            && self.flow(own, event.about.two_way)
             && passes(&self.proto, |p| is(ColumnId::L4)(p) || is(ColumnId::Protocol)(p) || is_l4(p))
             && passes(&self.dev, is(ColumnId::Dev))
             && passes(&self.netns, |n| event.u32(ColumnId::Netns) == Some(*n))

@@ -8,7 +8,8 @@ use ntana::args::{Cli, Command};
 use ntana::{captures, commands, is_closed_pipe};
 
 fn main() -> ExitCode {
-    match run(&Cli::parse().command) {
+    let mut cli = Cli::parse();
+    match cli.parse_expression().and_then(|()| run(&cli.command)) {
         Ok(code) => code,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

@@ -47,7 +47,8 @@ impl Source {
 
     /// The rows of a row group as events.
     pub fn block(&self, group: usize, batch: Batch) -> Block<'_> {
-        Block::new(group, batch, &self.names, &self.probes)
+        let fits = self.filter.mask(&batch);
+        Block::new(group, batch, &self.names, &self.probes).with_fits(fits)
     }
 
     /// What shows the numbers of its answers.

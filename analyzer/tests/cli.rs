@@ -406,6 +406,84 @@ fn captures_are_given_once_and_not_too_many() {
     refused(&many, "at most 50 captures are read at once, and these are 51");
 }
 
+/// A datagram to port 53 with its header, without while it is the same, and what comes to its address afterwards.
+const HEADERS: &str = "\
+100 probe=net_dev_queue skb=a00 len=46 protocol=ip header=4500002000010000401100000a4d01020a4d02021b590035000c000061616161 saddr=10.77.1.2 daddr=10.77.2.2 l4=udp sport=7001 dport=53
+101 probe=netif_receive_skb skb=a00 len=32 protocol=ip saddr=10.77.1.2 daddr=10.77.2.2 l4=udp sport=7001 dport=53
+102 probe=consume_skb skb=a00
+103 probe=netif_receive_skb skb=a00 len=32 protocol=ip saddr=10.77.1.2 daddr=10.77.2.2 l4=udp sport=7001 dport=53
+104 probe=sk_data_ready sk=7 saddr=10.77.2.2 daddr=10.77.1.2 l4=udp sport=53 dport=7001
+105 probe=neigh_update daddr=10.77.2.2
+";
+
+#[test]
+fn expressions_are_asked_of_headers_and_of_flows() {
+    let lab = Lab::new();
+    lab.capture("host1.ntc", HEADERS);
+    let times = |args: &[&str]| {
+        let Output { code, out, err } =
+            lab.ntana(&[&["replay", "host1.ntc", "--format", "csv", "--time", "rel"], args].concat());
+        assert_eq!((code, err.as_str()), (0, ""), "{args:?}");
+        records(&out)
+            .iter()
+            .map(|row| row["ts"].clone())
+            .map(|ts| ts[ts.len() - 6..ts.len() - 3].to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(times(&["udp port 53"]), ["100", "101", "102", "103", "104"]);
+    assert_eq!(
+        times(&["udp", "dst", "port", "53", "and", "src", "host", "10.77.1.2"]).len(),
+        5,
+        "sockets talk both ways"
+    );
+    assert_eq!(times(&["udp[8:4] = 0x61616161"]), ["100", "101", "102"], "an end is the end of a header");
+    assert_eq!(times(&["len = 46"]), ["100", "101", "102"], "with Ethernet's header, wherever the packet is");
+    assert_eq!(times(&["-f", "ip[8] = 64 and not tcp"]), ["100", "101", "102"]);
+    assert_eq!(times(&["tcp or arp"]), [""; 0]);
+    assert_eq!(times(&["--inner", "udp"]), [""; 0]);
+}
+
+#[test]
+fn what_follows_the_files_is_an_expression() {
+    let lab = mixed();
+    std::fs::create_dir(lab.path("src")).unwrap();
+    let lives = |args: &[&str]| {
+        let out = lab.ntana(&[&["trace", "host1.ntc"], args].concat()).out;
+        out.lines().filter(|line| line.starts_with("***")).count()
+    };
+    assert_eq!((lives(&["udp port 5999"]), lives(&["udp", "port", "5999"])), (1, 1));
+    assert_eq!(lives(&["src", "port", "40001"]), 1, "a directory is no capture");
+    assert_eq!((lives(&["icmp"]), lives(&["--filter", "icmp"]), lives(&["icmp or udp"])), (2, 2, 3));
+    let fails = |args: &[&str], expected: &str| {
+        let output = lab.ntana(&[&["diag", "host1.ntc"], args].concat());
+        assert_eq!((output.code, output.out.as_str()), (2, ""), "{args:?}");
+        assert_eq!(output.err, format!("ntana: {expected}\n"));
+    };
+    fails(
+        &["tcp prot 5"],
+        "no such file as `tcp`, and no filter expression begins there: unknown word \"prot\" at 5; see man pcap-filter",
+    );
+    fails(
+        &["host2.nct"],
+        "no such file as `host2.nct`, and no filter expression begins there: unknown word \"host2.nct\" at 1; see man \
+         pcap-filter",
+    );
+    fails(
+        &["-f", "port"],
+        "the filter expression is wrong: it ends where a port should follow at 5; see man pcap-filter",
+    );
+    fails(&["-f", "tcp", "udp"], "write one filter expression: behind the files, or with --filter");
+    fails(
+        &["--inner"],
+        "--inner says which packet the filter expression is about: write one, such as 'tcp port 443'",
+    );
+    let missing = lab.ntana(&["diag", "host1.ntc", "missing.ntc"]);
+    assert!(
+        missing.out.contains("udp-port-closed") && missing.err.contains("missing.ntc"),
+        "a capture's name is no word"
+    );
+}
+
 #[test]
 fn an_unreadable_file_does_not_stop_the_others() {
     let output = mixed().ntana(&["diag", "missing.ntc", "host1.ntc"]);

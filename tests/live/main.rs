@@ -7,6 +7,8 @@
 
 mod anywhere;
 mod frames;
+#[path = "../grammar/mod.rs"]
+mod grammar;
 mod recorder;
 mod rows;
 mod support;

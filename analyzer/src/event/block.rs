@@ -51,6 +51,8 @@ pub struct Block<'a> {
     contexts: Vec<Context>,
     /// The columns as they were read.
     batch: Batch,
+    /// Which rows fit the filter expression, if there is one.
+    fits: Option<Vec<bool>>,
 }
 
 /// What the kind of a row says about its effect.
@@ -112,7 +114,18 @@ impl<'a> Block<'a> {
             contexts: of_texts(ColumnId::Ctx).iter().map(|name| Context::of(name.text())).collect(),
             slots,
             batch,
+            fits: None,
         }
+    }
+
+    /// Says which rows fit the filter expression.
+    pub fn with_fits(self, fits: Option<Vec<bool>>) -> Self {
+        Self { fits, ..self }
+    }
+
+    /// Whether a row fits the filter expression, if there is one.
+    pub(super) fn fits(&self, row: usize) -> bool {
+        self.fits.as_ref().is_none_or(|fits| fits.get(row).copied().unwrap_or_default())
     }
 
     /// Rows.

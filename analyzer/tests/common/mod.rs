@@ -94,7 +94,14 @@ fn kind_of(probe: &str) -> &'static str {
 
 fn put(rows: &mut Rows, r: usize, name: &str, value: &str) {
     let column = ColumnId::from_name(name).unwrap_or_else(|| panic!("no such column: {name}"));
+    let bytes: Vec<u8>;
     let value = match column.column().kind {
+        Type::Bytes => {
+            let digits: Vec<u8> =
+                value.bytes().map(|digit| (digit as char).to_digit(16).unwrap() as u8).collect();
+            bytes = digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+            Value::Bytes(&bytes)
+        }
         Type::Text => Value::Text(value),
         Type::I64 => Value::Signed(value.parse().unwrap()),
         _ if matches!(name, "skb" | "child") => Value::Unsigned(u64::from_str_radix(value, 16).unwrap()),
