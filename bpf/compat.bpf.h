@@ -82,7 +82,6 @@ static __always_inline void read_name(char *to, const char *from, enum access ho
  * the call of that function: were it a symbol, a weak one too, libbpf would ask
  * for BTF of the running kernel's own.
  */
-#define RDONLY_CAST 0x7fffffff
 const volatile __u8 can_cast = 0;
 static const void *(*const rdonly_cast)(const void *, __u32) = (void *)RDONLY_CAST;
 

@@ -56,7 +56,7 @@ static __always_inline struct full_record *begin_full(void *ctx, __u32 probe)
 	clear_skb(&e->r);
 	__builtin_memset(&e->free, 0, sizeof(e->free));
 	__builtin_memset(&e->sock, 0, sizeof(e->sock));
-	e->r.parts = PART_FREE | PART_SOCK | PART_HEADER_LONG;
+	e->r.parts = PART_ROOM | PART_FREE | PART_SOCK | PART_HEADER_LONG;
 	fill_stack(e, ctx, probe);
 	return e;
 }

@@ -10,13 +10,29 @@
 #ifndef NTREC_EVENT_H
 #define NTREC_EVENT_H
 
-#define NAME_LEN 16 /* IFNAMSIZ and TASK_COMM_LEN */
-#define STACK_DEPTH 32 /* frames kept of a kernel stack */
-#define HEADER_SHORT 64 /* bytes from the network header: TCP or UDP over IPv4, with options */
-#define TABLE_LEN 64 /* of a table's name: XT_TABLE_MAXNAMELEN is 32, nftables' have no bound */
-#define CHAIN_LEN 128 /* NFT_CHAIN_MAXNAMELEN */
-#define HEADER_LONG 128 /* IPv6, long options, tunnels */
-#define MOST_HOOKS 16 /* hook functions kept of one place of the stack */
+enum limits {
+	NAME_LEN = 16, /* IFNAMSIZ and TASK_COMM_LEN */
+	STACK_DEPTH = 32, /* frames kept of a kernel stack */
+	HEADER_SHORT = 64, /* bytes from the network header: TCP or UDP over IPv4, with options */
+	HEADER_LONG = 128, /* IPv6, long options, tunnels */
+	TABLE_LEN = 64, /* of a table's name: XT_TABLE_MAXNAMELEN is 32, nftables' have no bound */
+	CHAIN_LEN = 128, /* NFT_CHAIN_MAXNAMELEN */
+	MOST_HOOKS = 16, /* functions kept of one netfilter hook */
+	PROBES = 1024, /* tracepoints and functions of one capture */
+	FILTER_MAX = 8, /* entries of each list of a filter */
+	PCAP_MAX = 512, /* instructions of a filter expression */
+	MEMWORDS = 4, /* words of memory of an expression; user space numbers those that are used from 0 */
+};
+
+/* Numbers that both sides must know. */
+enum constant {
+	NO_ARGUMENT = 0xff, /* the place of an argument that is not there */
+	NUMBER_HERE = 0x4e545245, /* an instruction into which a copy's number is written */
+	RDONLY_CAST = 0x7fffffff, /* stands for the id of bpf_rdonly_cast in a call */
+	PORT_VXLAN = 4789, /* of UDP tunnels, whose inner headers are worth the long form */
+	PORT_VXLAN_LINUX = 8472,
+	PORT_GENEVE = 6081,
+};
 
 /*
  * enum probe: every tracepoint of the catalog by its name in capitals, in its
@@ -25,19 +41,18 @@
  */
 #include "probes.h"
 
-#define PROBES 1024 /* tracepoints and functions of one capture */
-
 /* What an argument of a tracepoint or function is to us; its position comes from BTF. */
 enum role {
 	ROLE_SKB,
 	ROLE_SK,
 	ROLE_REASON,
-	ROLE_LOCATION,
+	ROLE_LOCATION, /* void *: of a drop, a neighbour's key, an nft_chain, what xtables are called with */
 	ROLE_NEIGH,
 	ROLE_DEV,
 	ROLE_REQUEST,
 	ROLE_FIRST, /* the first integer that has no other role */
 	ROLE_SECOND, /* the second one */
+	ROLE_THIRD,
 	ROLE_SKB2, /* the second packet */
 	ROLE_SKB_REF, /* struct sk_buff ** */
 	ROLE_PKTINFO, /* struct nft_pktinfo * */
@@ -51,7 +66,6 @@ enum role {
 	ROLE_RETURN, /* behind the last argument: what fexit is given */
 	ROLE_MAX,
 };
-#define NO_ARGUMENT 0xff
 
 /* Parts that follow the fixed part, lowest bit first. */
 enum part {
@@ -63,6 +77,7 @@ enum part {
 	PART_CALL = 32,
 	PART_NETFILTER = 64,
 	PART_HOOKS = 128,
+	PART_ROOM = 256, /* no part: there is room for those up to the stack, whether they are there or not */
 };
 
 /* What an event of a function is. */
@@ -80,6 +95,7 @@ enum probe_flag {
 	PROBE_RECEIVES = 8, /* skb->data is the network header */
 	PROBE_TYPED = 16, /* a tracepoint: tp_btf; else raw_tp */
 	PROBE_STACK = 32, /* with the kernel's stack */
+	PROBE_RTT = 64, /* the second and the third integer are round-trip times, us; negative: none */
 };
 
 /* How a function makes another packet of one: where the child is. */
@@ -108,7 +124,7 @@ struct setup {
 	__u8 flags; /* enum probe_flag */
 	__u8 link; /* enum link */
 	__u8 netfilter; /* enum netfilter */
-	__u8 pad[9];
+	__u8 pad[8];
 };
 _Static_assert(sizeof(struct setup) == 32, "two in a cache line");
 
@@ -141,13 +157,13 @@ struct record {
 	__u16 gso_segs;
 	__u16 cpu;
 	__u16 probe; /* enum probe, or a function's number */
+	__u16 parts; /* enum part */
 	__u8 form; /* enum form */
 	__u8 ctx; /* enum context */
-	__u8 parts; /* enum part */
 	__u8 header_len; /* valid bytes of the header part */
 	__u8 frames; /* valid frames of the stack part */
 	__u8 has_ret;
-	__u8 pad[2];
+	__u8 pad;
 };
 
 /* kfree_skb, consume_skb, resets, ICMP errors: why and where. */
@@ -234,7 +250,6 @@ _Static_assert(sizeof(struct netfilter_part) == 208, "no implicit padding on the
 _Static_assert(sizeof(struct hooks_part) == 136, "no implicit padding on the wire");
 
 /* Capture filters; a list is looked at if it is asked for. */
-#define FILTER_MAX 8 /* entries of each list */
 
 /* An address with its prefix; IPv4 as ::ffff:a.b.c.d. */
 struct prefix {

@@ -137,6 +137,19 @@ static __always_inline bool follow_call(struct packet *p, const struct invocatio
 	return start_tracking(p, place(i), 0, i->how);
 }
 
+/* By sequence numbers, or else by SACK. What the kernel takes from time stamps is not seen. */
+static __always_inline void fill_rtt(const struct invocation *i, struct record *r)
+{
+	__s64 rtt = parameter(i, ROLE_SECOND);
+
+	if (rtt < 0)
+		rtt = parameter(i, ROLE_THIRD);
+	if (rtt < 0)
+		return;
+	r->ret = rtt;
+	r->has_ret = true;
+}
+
 /* A segment that has no header yet: packet and socket. */
 static __always_inline __u64 emit_segment(const struct invocation *i, struct sk_buff *skb,
 					  struct sock *sk)
@@ -161,6 +174,8 @@ static __always_inline __u64 emit_segment(const struct invocation *i, struct sk_
 		e->sock.tcp_flags = BPF_CORE_READ(cb, tcp_flags);
 		e->sock.has_seq = true;
 	}
+	if (setups[place(i)].flags & PROBE_RTT)
+		fill_rtt(i, &e->r);
 	e->r.parts = PART_SOCK;
 	name = name_of(&e->r);
 	submit(&e->r);
@@ -429,8 +444,6 @@ static __always_inline int on_return(struct invocation *i, __u64 ret)
  * The programs. The number of a copy is written into this instruction; as long
  * as it is not, the program does nothing.
  */
-#define NUMBER_HERE 0x4e545245
-
 static __always_inline __u32 own_number(void)
 {
 	__u32 number;

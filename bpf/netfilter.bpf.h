@@ -8,7 +8,8 @@
 #define NTREC_NETFILTER_BPF_H
 
 #define MOST_RULES 512 /* of a chain, behind the one that is traced */
-#define OWN_TABLES "ntrec-" /* what the names of the recorder's own tables begin with */
+
+const volatile char own_tables[NAME_LEN] = {}; /* what the names of the recorder's own tables begin with */
 
 static __always_inline struct sk_buff *packet_of_info(const struct nft_pktinfo *info)
 {
@@ -166,12 +167,12 @@ static __always_inline void fill_step(struct netfilter_part *n, const struct nft
 
 static __always_inline bool is_own_table(const struct nft_chain *chain)
 {
-	char name[sizeof(OWN_TABLES)] = "";
+	char name[sizeof(own_tables)] = "";
 	const struct nft_table *table = get_pointer(&chain->table, UNTYPED);
 
-	bpf_probe_read_kernel(name, sizeof(name) - 1, get_pointer(&table->name, UNTYPED));
-	for (int n = 0; n < sizeof(name) - 1; n++)
-		if (name[n] != OWN_TABLES[n])
+	bpf_probe_read_kernel_str(name, sizeof(name), get_pointer(&table->name, UNTYPED));
+	for (int n = 0; n < sizeof(name) && own_tables[n]; n++)
+		if (name[n] != own_tables[n])
 			return false;
 	return true;
 }

@@ -3,11 +3,6 @@
 #ifndef NTREC_PACKET_BPF_H
 #define NTREC_PACKET_BPF_H
 
-/* Ports of UDP tunnels, whose inner headers are worth the long form. */
-#define PORT_VXLAN 4789
-#define PORT_VXLAN_LINUX 8472
-#define PORT_GENEVE 6081
-
 struct packet {
 	const void *ctx;
 	struct sk_buff *skb;
@@ -83,6 +78,15 @@ static __always_inline void read_packet(struct packet *p, const void *ctx, struc
 	p->network = network_header(skb, head, receiving, how);
 	p->available = p->network < end ? end - p->network : 0;
 	p->words = 0;
+}
+
+#define LINK_LEN 14 /* bytes of an Ethernet header */
+
+/* What was found is the frame's header. */
+static __always_inline void skip_link(struct packet *p)
+{
+	p->network += LINK_LEN;
+	p->available = p->available > LINK_LEN ? p->available - LINK_LEN : 0;
 }
 
 /* How many words the short header has, and how many tell IPv4's flow. */

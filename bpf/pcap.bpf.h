@@ -19,7 +19,6 @@ struct sock_filter { /* uapi/linux/filter.h */
 	__u32 k;
 };
 
-#define PCAP_MAX 512 /* instructions of a program */
 
 const volatile struct sock_filter pcap[PCAP_MAX] = {};
 const volatile __u32 pcap_len = 0; /* 0: no expression */
@@ -88,7 +87,6 @@ struct frame {
 #define ALL_KNOWN ~0ULL
 #define ADDRESSES_LEN 12
 #define TAG_LEN 4
-#define LINK_LEN 14
 
 /* The link's header, and as much of the next one as a load can take with it. */
 struct ethernet {
@@ -100,7 +98,6 @@ struct machine {
 	__u32 a;
 	__u32 x;
 };
-#define MEMWORDS 4 /* user space numbers those that are used from 0 */
 
 static __always_inline bool is_known(const struct frame *f, __u64 at, __u64 size)
 {

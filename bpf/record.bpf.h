@@ -3,7 +3,7 @@
 #ifndef NTREC_RECORD_BPF_H
 #define NTREC_RECORD_BPF_H
 
-/* The sizes that are reserved, one for each set of parts. */
+/* The sizes that are reserved, one for each set of parts, which stand in the order of enum part. */
 struct bare_record {
 	struct record r;
 };
@@ -105,6 +105,18 @@ enum link layout_link = 0;
 enum netfilter layout_netfilter_kind = 0;
 enum probe_flag layout_probe_flag = 0;
 enum ask layout_ask = 0;
+enum limits layout_limits = 0;
+enum constant layout_constant = 0;
+struct bare_record layout_bare_record = {};
+struct short_record layout_short_record = {};
+struct long_record layout_long_record = {};
+struct free_record layout_free_record = {};
+struct sock_record layout_sock_record = {};
+struct call_record layout_call_record = {};
+struct netfilter_record layout_netfilter_record = {};
+struct trace_record layout_trace_record = {};
+struct hooks_record layout_hooks_record = {};
+struct full_record layout_full_record = {};
 
 static __always_inline __u8 *once_tracked_at(__u64 skb)
 {

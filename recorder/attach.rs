@@ -14,26 +14,23 @@ use rustix::thread::{MembarrierCommand, membarrier};
 
 use crate::args::{Capture, Profile};
 use crate::backends::{self, Backend, CALL, KFUNC, Loading, Offers};
-use crate::bpf::{NtrecSkel, NtrecSkelBuilder, OpenNtrecSkel, PROBES, types};
+use crate::bpf::types::{self, constant};
+use crate::bpf::{NtrecSkel, NtrecSkelBuilder, OpenNtrecSkel, PROBES};
 use crate::btf::Btf;
 use crate::functions::{Function, Functions};
 use crate::kernel;
 use crate::linger;
+use crate::nftables;
 use crate::pcap;
 use crate::plan::{self, Marks, Probe};
 use crate::privileges;
 
-/// What stands in the instruction that a copy's number is written into (`NUMBER_HERE`, bpf/function.bpf.h).
-const NUMBER_HERE: i32 = 0x4e54_5245;
 /// Code of the instructions that load an immediate number into a register of 64 or 32 bits.
 const LOADS: [u8; 2] = [0xb7, 0xb4];
 /// Code of atomic operations on 64 bits, and the bit that makes them return the old value.
 const ATOMIC: u8 = 0xdb;
 /// See [`ATOMIC`].
 const FETCH: i32 = 0x01;
-
-/// Stands for the number of the function that casts (`bpf/compat.bpf.h`).
-const RDONLY_CAST: i32 = 0x7fff_ffff;
 
 /// What is to be recorded, and by which means.
 pub struct Plan {
@@ -225,6 +222,7 @@ fn configure(open: &mut OpenNtrecSkel<'_>, args: &Capture, plan: &Plan) -> Resul
     data.has_fetch = plan.offers.has_fetch.into();
     data.can_cast = plan.offers.cast.is_some().into();
     data.with_hooks = args.subject.hooks.into();
+    data.own_tables.iter_mut().zip(nftables::OWN.bytes()).for_each(|(to, from)| *to = from.cast_signed());
     let nothing = types::setup { arguments: kernel::NOTHING, ..types::setup::default() };
     data.setups = [nothing; PROBES];
     let marks = Marks::make(&args.filter, &plan.probes)?;
@@ -278,7 +276,7 @@ fn fit(open: &mut OpenNtrecSkel<'_>, offers: &Offers) -> Result<()> {
         for insn in &mut insns {
             match (insn.code, offers.cast.filter(|_| typed)) {
                 (ATOMIC, _) if !offers.has_fetch => insn.imm &= !FETCH,
-                (CALL, Some(cast)) if insn.imm == RDONLY_CAST => {
+                (CALL, Some(cast)) if insn.imm == constant::RDONLY_CAST.0.cast_signed() => {
                     insn.set_src_reg(KFUNC);
                     insn.imm = cast.cast_signed();
                 }
@@ -568,7 +566,9 @@ fn is_attached(probe: &Probe) -> bool {
 /// A program's instructions with a probe's number in them.
 fn numbered(template: &[libbpf_sys::bpf_insn], number: u16) -> Vec<libbpf_sys::bpf_insn> {
     let mut insns = template.to_vec();
-    for insn in insns.iter_mut().filter(|i| LOADS.contains(&i.code) && i.imm == NUMBER_HERE) {
+    for insn in
+        insns.iter_mut().filter(|i| LOADS.contains(&i.code) && i.imm == constant::NUMBER_HERE.0.cast_signed())
+    {
         insn.imm = number.into();
     }
     insns

@@ -24,6 +24,5 @@ mod skeleton {
 
 pub use skeleton::{NtrecSkel, NtrecSkelBuilder, OpenNtrecSkel, types};
 
-/// Tracepoints and functions of one capture at most (`bpf/event.h`).
-pub const PROBES: usize =
-    (std::mem::offset_of!(types::cpu_state, lost) - std::mem::offset_of!(types::cpu_state, counted)) / 8;
+/// Tracepoints and functions of one capture at most.
+pub const PROBES: usize = types::limits::PROBES.0 as usize;

@@ -7,6 +7,8 @@ use etherparse::{
 };
 use twox_hash::XxHash64;
 
+use crate::bpf::types::constant;
+
 /// Payload bytes that the fingerprint covers.
 const FINGERPRINT: usize = 32;
 
@@ -173,9 +175,9 @@ fn tunnel(
 ) -> Option<(&'static str, Option<u32>)> {
     if let Some(TransportSlice::Udp(udp)) = transport {
         let vni = udp.payload().get(4..7).map(|b| b.iter().fold(0, |n, byte| n << 8 | u32::from(*byte)));
-        return match udp.destination_port() {
-            4789 | 8472 => Some(("vxlan", vni)),
-            6081 => Some(("geneve", vni)),
+        return match constant(udp.destination_port().into()) {
+            constant::PORT_VXLAN | constant::PORT_VXLAN_LINUX => Some(("vxlan", vni)),
+            constant::PORT_GENEVE => Some(("geneve", vni)),
             _ => None,
         };
     }

@@ -14,8 +14,8 @@ use crate::bpf::types::{self, ask};
 use crate::host::Namespace;
 use crate::pcap;
 
-/// Values that one filter takes, as `FILTER_MAX` of `bpf/event.h`.
-const MOST: usize = 8;
+/// Values that one filter takes.
+const MOST: usize = types::limits::FILTER_MAX.0 as usize;
 
 /// For the kernel: two words each, whose bytes are in network order.
 fn network_to_bpf(network: &Network) -> types::prefix {

@@ -80,7 +80,8 @@ impl Function {
             flags: set(probe_flag::PROBE_RETURNS, self.returns())
                 | set(probe_flag::PROBE_STARTS, !ends)
                 | set(probe_flag::PROBE_ENDS, ends)
-                | set(probe_flag::PROBE_RECEIVES, receives),
+                | set(probe_flag::PROBE_RECEIVES, receives)
+                | set(probe_flag::PROBE_RTT, self.measures_rtt()),
             link: self.link().0 as u8,
             netfilter: self.netfilter().0 as u8,
             ..types::setup::default()
@@ -111,6 +112,11 @@ impl Function {
     /// Whether a step of nftables' rules is recorded instead of its call.
     pub fn traces(&self) -> bool {
         self.netfilter() == Verdict::NETFILTER_TRACE
+    }
+
+    /// Whether it is called with round-trip times.
+    pub fn measures_rtt(&self) -> bool {
+        self.entry.is_some_and(|e| e.extra.contains(&Extra::Rtt)) && self.has(Role::ROLE_THIRD)
     }
 
     /// Which verdict of netfilter it gives.

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 use ntc::catalog::{self, Take};
 
-use crate::bpf::types::role;
+use crate::bpf::types::{constant, role};
 use crate::btf::{Btf, Prototype, Type};
 
 /// The place of an argument that a tracepoint does not have.
-pub const NO_ARGUMENT: u8 = 0xff;
+pub const NO_ARGUMENT: u8 = constant::NO_ARGUMENT.0 as u8;
 
 /// The place of each [`role`] among the arguments of a tracepoint or function.
 pub type Arguments = [u8; role::ROLE_MAX.0 as usize];
@@ -69,7 +69,7 @@ fn roles_of(ty: &Type) -> &'static [role] {
         Type::Enum(name) if ["skb_drop_reason", "sk_rst_reason"].contains(&name.as_str()) => {
             &[role::ROLE_REASON]
         }
-        Type::Integer(..) => &[role::ROLE_FIRST, role::ROLE_SECOND],
+        Type::Integer(..) => &[role::ROLE_FIRST, role::ROLE_SECOND, role::ROLE_THIRD],
         _ => &[],
     }
 }
@@ -107,6 +107,7 @@ pub fn describe(arguments: &Arguments) -> String {
         "request",
         "first",
         "second",
+        "third",
         "skb2",
         "skb_ref",
         "pktinfo",

@@ -17,8 +17,9 @@ use crate::args::Capture;
 use crate::host::Namespace;
 use crate::netlink::Socket;
 
-/// What the name of a table of ours begins with (`OWN_TABLES`, bpf/netfilter.bpf.h); a process id follows.
-const PREFIX: &str = "ntrec-";
+/// What the name of a table of ours begins with; a process id follows. The BPF programs leave these
+/// tables' rules out.
+pub const OWN: &str = "ntrec-";
 /// The families with a table; a kernel may lack the second.
 const FAMILIES: [NetfilterProtoFamily; 2] = [NetfilterProtoFamily::Inet, NetfilterProtoFamily::Bridge];
 /// Where packets are marked: as soon as they come in or are made. The numbers are the same in both families.
@@ -136,13 +137,13 @@ fn tables(socket: &Socket) -> io::Result<Vec<(NetfilterProtoFamily, String)>> {
 
 /// Whether a table is one of a recorder that has ended; or had our own process id.
 fn is_left(name: &str) -> bool {
-    let pid = name.strip_prefix(PREFIX).and_then(|pid| pid.parse::<u32>().ok());
+    let pid = name.strip_prefix(OWN).and_then(|pid| pid.parse::<u32>().ok());
     pid.is_some_and(|pid| pid == std::process::id() || !Path::new("/proc").join(pid.to_string()).exists())
 }
 
 /// The name of our tables.
 fn own_name() -> String {
-    format!("{PREFIX}{}", std::process::id())
+    format!("{OWN}{}", std::process::id())
 }
 
 /// Adds a table to this namespace. A kernel before 5.12 refuses a flag that it does not know.

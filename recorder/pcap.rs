@@ -9,12 +9,12 @@ use std::ptr::{NonNull, null_mut};
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::bpf::types::sock_filter;
+use crate::bpf::types::{limits, sock_filter};
 
-/// Instructions of a program at most: `PCAP_MAX` of `bpf/pcap.bpf.h`.
-const MOST: usize = 512;
-/// Words of memory that a program may use: `MEMWORDS` of `bpf/pcap.bpf.h`.
-const MEMORY: usize = 4;
+/// Instructions of a program at most.
+const MOST: usize = limits::PCAP_MAX.0 as usize;
+/// Words of memory that a program may use.
+const MEMORY: usize = limits::MEMWORDS.0 as usize;
 /// `DLT_EN10MB`: packets begin with an Ethernet header. `bpf/pcap.bpf.h` makes one where there is none.
 const ETHERNET: c_int = 1;
 /// Bytes of that header.

@@ -222,7 +222,14 @@ impl Table {
         self.names.put_ctx(rows, row, in_task);
         self.names.put_comm(rows, row, &r.comm);
         if r.has_ret != 0 && u32::from(r.form) == form::FORM_ENTRY.0 {
-            rows.ret.put(row, r.ret);
+            self.put_ret(row, r);
+        }
+    }
+
+    /// The number that comes with an event: an argument of a tracepoint.
+    fn put_ret(&mut self, row: usize, r: &record) {
+        if !self.function(r).is_some_and(Function::measures_rtt) {
+            self.rows.ret.put(row, r.ret);
         }
     }
 

@@ -2,20 +2,14 @@
 
 use std::mem::size_of;
 
-use crate::bpf::types::{call_part, free_part, hooks_part, netfilter_part, part, record, sock_part};
+use crate::bpf::types::{call_part, free_part, hooks_part, limits, netfilter_part, part, record, sock_part};
 
-/// Room for a header and a stack, as `bpf/event.h` lays them out.
-const HEADER_SHORT: usize = 64;
+/// Bytes of a short header.
+const HEADER_SHORT: usize = limits::HEADER_SHORT.0 as usize;
 /// The most bytes of a header.
-pub const HEADER_LONG: usize = 128;
-
-const _: () = assert!(size_of::<record>() == 136, "struct record changed: update parse()");
-const _: () = assert!(size_of::<free_part>() == 16, "struct free_part changed: update parse()");
-const _: () = assert!(size_of::<sock_part>() == 136, "struct sock_part changed: update parse()");
-
-const _: () = assert!(size_of::<call_part>() == 16, "struct call_part changed: update parse()");
-const _: () = assert!(size_of::<netfilter_part>() == 208, "struct netfilter_part changed: update parse()");
-const _: () = assert!(size_of::<hooks_part>() == 136, "struct hooks_part changed: update parse()");
+pub const HEADER_LONG: usize = limits::HEADER_LONG.0 as usize;
+/// Bytes of a stack.
+const STACK: usize = limits::STACK_DEPTH.0 as usize * size_of::<u64>();
 
 /// One event as a hook recorded it.
 pub struct Wire<'a> {
@@ -55,6 +49,15 @@ fn take<'a, T: Plain>(input: &mut &'a [u8]) -> Option<&'a T> {
     value.is_aligned().then(|| unsafe { &*value })
 }
 
+/// Takes a part off the front of `input` that is there, or for which there is room; the outer option is `None` if it
+/// is cut short.
+fn take_if<'a, T: Plain>(input: &mut &'a [u8], room: bool, is_there: bool) -> Option<Option<&'a T>> {
+    if !room && !is_there {
+        return Some(None);
+    }
+    take(input).map(|found| is_there.then_some(found))
+}
+
 /// Takes `room` bytes off the front of `input` and returns the first `valid` of them.
 fn take_bytes<'a>(input: &mut &'a [u8], room: usize, valid: usize) -> Option<&'a [u8]> {
     let (head, rest) = input.split_at_checked(room)?;
@@ -69,35 +72,28 @@ pub fn timestamp(bytes: &[u8]) -> u64 {
 
 /// Takes a record apart; `None` if it is not one of ours.
 ///
-/// The record of rare hooks has room for every part, present or not, in the order of [`part`].
+/// The parts stand in the order of [`part`]. A record with `PART_ROOM` has room for those up to the stack, present or not.
 pub fn parse(mut bytes: &[u8]) -> Option<Wire<'_>> {
-    let record: &record = take(&mut bytes)?;
+    let input = &mut bytes;
+    let record: &record = take(input)?;
     let has = |p: part| u32::from(record.parts) & p.0 != 0;
-    let call = if has(part::PART_CALL) { Some(take(&mut bytes)?) } else { None };
-    let netfilter = if has(part::PART_NETFILTER) { Some(take(&mut bytes)?) } else { None };
-    let hooks = if has(part::PART_HOOKS) { Some(take(&mut bytes)?) } else { None };
-    let full = bytes.len() > HEADER_LONG + size_of::<sock_part>();
-    let free = if full || has(part::PART_FREE) { Some(take(&mut bytes)?) } else { None };
-    let sock = if full || has(part::PART_SOCK) { Some(take(&mut bytes)?) } else { None };
+    let room = has(part::PART_ROOM);
+    let free = take_if(input, room, has(part::PART_FREE))?;
+    let sock = take_if(input, room, has(part::PART_SOCK))?;
     let valid = usize::from(record.header_len);
-    let header = if has(part::PART_HEADER_LONG) {
-        take_bytes(&mut bytes, HEADER_LONG, valid)?
+    let header = if room || has(part::PART_HEADER_LONG) {
+        take_bytes(input, HEADER_LONG, if has(part::PART_HEADER_LONG) { valid } else { 0 })?
     } else if has(part::PART_HEADER_SHORT) {
-        take_bytes(&mut bytes, HEADER_SHORT, valid)?
+        take_bytes(input, HEADER_SHORT, valid)?
     } else {
         &[]
     };
-    let stack = bytes.get(..usize::from(record.frames) * 8).unwrap_or_default();
-    Some(Wire {
-        free: free.filter(|_| has(part::PART_FREE)),
-        sock: sock.filter(|_| has(part::PART_SOCK)),
-        call,
-        netfilter,
-        hooks,
-        header,
-        stack,
-        record,
-    })
+    let frames = if has(part::PART_STACK) { usize::from(record.frames) } else { 0 };
+    let stack = if room || frames > 0 { take_bytes(input, STACK, frames * size_of::<u64>())? } else { &[] };
+    let call = take_if(input, false, has(part::PART_CALL))?;
+    let netfilter = take_if(input, false, has(part::PART_NETFILTER))?;
+    let hooks = take_if(input, false, has(part::PART_HOOKS))?;
+    Some(Wire { record, free, sock, call, netfilter, hooks, header, stack })
 }
 
 /// Words as the bytes that they are in memory.
@@ -114,25 +110,107 @@ pub fn name(bytes: &[i8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::mem::offset_of;
 
-    #[test]
-    fn a_record_cut_short_is_refused() {
-        let room = [0_u64; 17];
-        assert!(parse(&bytes_of(&room)[..135]).is_none());
-        assert!(parse(bytes_of(&room)).is_some());
+    use super::*;
+    use crate::bpf::types::{
+        bare_record, call_record, free_record, full_record, hooks_record, long_record, netfilter_record,
+        short_record, sock_record, trace_record,
+    };
+
+    /// Where the parts of a record begin: free, sock, header, stack, call, netfilter, hooks.
+    type Places = [Option<usize>; 7];
+
+    /// Where [`parse`] finds the parts in a record of `size` bytes that says to have these, each full.
+    fn places(parts: part, size: usize) -> Places {
+        assert_eq!(size % size_of::<u64>(), 0);
+        let mut room = vec![0_u64; size / size_of::<u64>()];
+        let mut set = |at: usize, value: u64| room[at / 8] |= value << (at % 8 * 8);
+        set(offset_of!(record, parts), parts.0.into());
+        let short = parts.0 & part::PART_HEADER_SHORT.0 != 0;
+        set(offset_of!(record, header_len), if short { HEADER_SHORT } else { HEADER_LONG } as u64);
+        set(offset_of!(record, frames), u64::from(limits::STACK_DEPTH.0));
+        let bytes = bytes_of(&room);
+        assert!(parse(&bytes[..size - 1]).is_none(), "a record cut short is refused");
+        let found = parse(bytes).unwrap();
+        let at = |found: *const u8| Some(found.addr() - bytes.as_ptr().addr());
+        let bytes_at = |found: &[u8]| if found.is_empty() { None } else { at(found.as_ptr()) };
+        [
+            found.free.and_then(|p| at((&raw const *p).cast())),
+            found.sock.and_then(|p| at((&raw const *p).cast())),
+            bytes_at(found.header),
+            bytes_at(found.stack),
+            found.call.and_then(|p| at((&raw const *p).cast())),
+            found.netfilter.and_then(|p| at((&raw const *p).cast())),
+            found.hooks.and_then(|p| at((&raw const *p).cast())),
+        ]
     }
 
     #[test]
-    fn parts_are_found_in_order() {
-        let mut room = [0_u64; 19];
-        // The word in which `parts` is.
-        let at = std::mem::offset_of!(record, parts);
-        room[at / 8] = u64::from(part::PART_FREE.0) << (at % 8 * 8);
-        room[17] = 7;
-        let wire = parse(bytes_of(&room)).unwrap();
-        assert_eq!(wire.free.unwrap().location, 7);
-        assert!(wire.sock.is_none() && wire.header.is_empty() && wire.stack.is_empty());
+    fn the_parts_of_every_record_are_where_the_kernel_has_put_them() {
+        use part as p;
+        const NONE: Places = [None; 7];
+        let some = |places: &[(usize, usize)]| {
+            let mut all = NONE;
+            places.iter().for_each(|(which, at)| all[*which] = Some(*at));
+            all
+        };
+        let records: [(u32, usize, Places); 10] = [
+            (0, size_of::<bare_record>(), NONE),
+            (
+                p::PART_HEADER_SHORT.0,
+                size_of::<short_record>(),
+                some(&[(2, offset_of!(short_record, header))]),
+            ),
+            (p::PART_HEADER_LONG.0, size_of::<long_record>(), some(&[(2, offset_of!(long_record, header))])),
+            (p::PART_FREE.0, size_of::<free_record>(), some(&[(0, offset_of!(free_record, free))])),
+            (p::PART_SOCK.0, size_of::<sock_record>(), some(&[(1, offset_of!(sock_record, sock))])),
+            (p::PART_CALL.0, size_of::<call_record>(), some(&[(4, offset_of!(call_record, call))])),
+            (
+                p::PART_CALL.0 | p::PART_NETFILTER.0,
+                size_of::<netfilter_record>(),
+                some(&[
+                    (4, offset_of!(netfilter_record, call)),
+                    (5, offset_of!(netfilter_record, netfilter)),
+                ]),
+            ),
+            (
+                p::PART_NETFILTER.0,
+                size_of::<trace_record>(),
+                some(&[(5, offset_of!(trace_record, netfilter))]),
+            ),
+            (
+                p::PART_CALL.0 | p::PART_NETFILTER.0 | p::PART_HOOKS.0,
+                size_of::<hooks_record>(),
+                some(&[
+                    (4, offset_of!(hooks_record, call)),
+                    (5, offset_of!(hooks_record, netfilter)),
+                    (6, offset_of!(hooks_record, hooks)),
+                ]),
+            ),
+            (p::PART_ROOM.0, size_of::<full_record>(), NONE),
+        ];
+        for (parts, size, expected) in records {
+            assert_eq!(places(part(parts), size), expected, "{parts:#x}");
+        }
+    }
+
+    #[test]
+    fn a_record_with_room_has_any_of_the_first_parts() {
+        let full = [
+            (part::PART_FREE.0, offset_of!(full_record, free)),
+            (part::PART_SOCK.0, offset_of!(full_record, sock)),
+            (part::PART_HEADER_LONG.0, offset_of!(full_record, header)),
+            (part::PART_STACK.0, offset_of!(full_record, stack)),
+        ];
+        for choice in 0..1 << full.len() {
+            let (mut parts, mut expected) = (part::PART_ROOM.0, [None; 7]);
+            for (n, (bit, at)) in full.iter().enumerate().filter(|(n, _)| choice >> n & 1 != 0) {
+                parts |= bit;
+                expected[n] = Some(*at);
+            }
+            assert_eq!(places(part(parts), size_of::<full_record>()), expected, "{parts:#x}");
+        }
     }
 
     #[test]
