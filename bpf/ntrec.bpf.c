@@ -543,18 +543,21 @@ int on_tcp_send_reset(__u64 *ctx)
 	return is_typed(TCP_SEND_RESET) ? tcp_send_reset(ctx, TYPED) : tcp_send_reset(ctx, UNTYPED);
 }
 
-static __always_inline int tcp_bad_csum(__u64 *ctx, enum access how)
+static __always_inline int full_packet(__u64 *ctx, enum probe probe, enum access how)
 {
-	struct sk_buff *skb = (void *)argument(ctx, TCP_BAD_CSUM, ROLE_SKB);
+	struct sk_buff *skb = (void *)argument(ctx, probe, ROLE_SKB);
 	struct full_record *e;
 	struct packet p;
 
 	if (silent() || !skb)
 		return 0;
 	read_packet(&p, ctx, skb, false, how);
-	if (!passes_once(&p, TCP_BAD_CSUM, how))
+	/* A driver that reports a drop may have set no network header: its packet begins with the frame's. */
+	if (probe == DEVLINK_TRAP_REPORT && !get16(&skb->network_header, how))
+		skip_link(&p);
+	if (!passes_once(&p, probe, how))
 		return 0;
-	e = begin_full(ctx, TCP_BAD_CSUM);
+	e = begin_full(ctx, probe);
 	if (!e)
 		return 0;
 	fill_full_packet(e, &p, how);
@@ -562,10 +565,21 @@ static __always_inline int tcp_bad_csum(__u64 *ctx, enum access how)
 	return 0;
 }
 
+static __always_inline int on_full_packet(__u64 *ctx, enum probe probe)
+{
+	return is_typed(probe) ? full_packet(ctx, probe, TYPED) : full_packet(ctx, probe, UNTYPED);
+}
+
 SEC("tp_btf/tcp_bad_csum")
 int on_tcp_bad_csum(__u64 *ctx)
 {
-	return is_typed(TCP_BAD_CSUM) ? tcp_bad_csum(ctx, TYPED) : tcp_bad_csum(ctx, UNTYPED);
+	return on_full_packet(ctx, TCP_BAD_CSUM);
+}
+
+SEC("tp_btf/devlink_trap_report")
+int on_devlink_trap_report(__u64 *ctx)
+{
+	return on_full_packet(ctx, DEVLINK_TRAP_REPORT);
 }
 
 /* The packet is the one that the ICMP error is about. */
