@@ -7,8 +7,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ntc::catalog;
 use words::{Device, Flags, Network, Protocol, Range};
 
-use crate::backends::Backend;
-use crate::filter::NetNs;
+use crate::kernel::backends::Backend;
+use crate::node::netns::NetNs;
+
+/// The probe whose stacks are recorded unless something else is asked for.
+pub const DEFAULT_STACK: &str = "kfree_skb";
 
 /// Examples that stand before the flags in `--help`.
 const EXAMPLES: &str = "\
@@ -135,7 +138,7 @@ pub struct Subject {
     #[arg(long, value_name = "FILE")]
     pub btf: Option<PathBuf>,
     /// Record kernel stacks at these probes, groups or patterns; `none` for no stacks at all
-    #[arg(long, value_name = "PROBE,...", value_delimiter = ',', default_value = crate::plan::DEFAULT_STACK)]
+    #[arg(long, value_name = "PROBE,...", value_delimiter = ',', default_value = DEFAULT_STACK)]
     pub stack: Vec<String>,
 }
 

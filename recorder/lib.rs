@@ -1,50 +1,22 @@
 //! `ntrec`: kernel event -> ring buffer -> columns -> file.
 //!
-//! What is recorded: [`plan`] chooses probes, [`functions`] finds functions on this kernel, [`backends`] the ways to
-//! probe them, [`attach`] loads and attaches.
-//!
-//! [`nftables`] has the kernel trace rules, where that is asked for, by messages of [`netlink`].
-//!
-//! The way of the data: `bpf/` records, [`drain`] reads the ring buffer in time order, [`wire`] takes records apart,
-//! [`table`] makes rows of them, [`sink`] writes.
-//!
-//! Before a recording: [`node`] finds out what this machine offers, [`check`] says what is missing, [`list`] what can
-//! be recorded.
+//! [`commands`] is what the command line asks for: record, say what this machine offers, list the probes. A recording
+//! goes from [`kernel`] (what there is to attach to, and how) to [`attach`] (choose, load, attach, count), while
+//! [`rows`] is the way of the data: the ring buffer is read in time order, records are taken apart, made rows of, and
+//! written. [`node`] knows the machine: its namespaces, clocks, nftables, privileges. `bpf/` is the other end.
 
 #![allow(rustdoc::private_intra_doc_links, reason = "the way through the program, for its readers")]
 
 pub mod args;
 mod attach;
-mod backends;
 mod bpf;
-mod btf;
-mod capture;
-mod check;
-mod clock;
-mod decode;
-mod drain;
-mod filter;
-mod functions;
-mod host;
-mod kallsyms;
+mod commands;
 mod kernel;
-mod linger;
-mod list;
-mod names;
-mod netlink;
-mod nftables;
 mod node;
-mod output;
-mod pcap;
-mod plan;
-mod privileges;
-mod sink;
-mod symbols;
-mod table;
-mod tracepoints;
-mod wire;
+mod rows;
 
 use crate::args::{Cli, Command};
+use crate::commands::{capture, check, list};
 
 /// Does what the command line says.
 ///

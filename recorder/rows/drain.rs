@@ -1,7 +1,7 @@
 //! Ring buffer -> events in time order.
 //!
 //! CPUs take their time stamps before they reserve, so neighbours in the buffer may be out of order by
-//! the length of a hook. Events wait in an arena until nothing earlier can come any more.
+//! the length of a hook. Events wait in an arena, as long as an earlier one may still appear (the reorder window).
 
 use std::cell::RefCell;
 use std::os::fd::BorrowedFd;
@@ -12,8 +12,8 @@ use anyhow::{Context, Result, bail};
 use libbpf_rs::{MapCore, RingBuffer, RingBufferBuilder};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::clock;
-use crate::wire;
+use super::record;
+use crate::node::clock;
 
 /// Events taken from the buffer between two looks at the stop flag.
 const BATCH: usize = 32_768;
@@ -35,7 +35,7 @@ impl Arena {
     fn push(&mut self, record: &[u8]) {
         let at = self.words.len();
         self.words.extend(record.as_chunks().0.iter().map(|word| u64::from_ne_bytes(*word)));
-        self.index.push((wire::timestamp(record), at as u32, (self.words.len() - at) as u32));
+        self.index.push((record::timestamp(record), at as u32, (self.words.len() - at) as u32));
     }
 
     /// The time of the newest record.
@@ -45,7 +45,7 @@ impl Arena {
 
     /// The bytes of a record.
     fn record(&self, at: u32, length: u32) -> &[u8] {
-        wire::bytes_of(self.words.get(at as usize..(at + length) as usize).unwrap_or_default())
+        record::bytes_of(self.words.get(at as usize..(at + length) as usize).unwrap_or_default())
     }
 
     /// Hands the records up to `until` to `each` in time order, and moves the rest to `rest`.
@@ -163,12 +163,12 @@ mod tests {
         let mut arenas = Arenas::default();
         [5, 3, 9, 4].iter().for_each(|ts| arenas.current.push(&record(*ts)));
         let mut seen = Vec::new();
-        arenas.release(5, |r| seen.push(wire::timestamp(r)));
+        arenas.release(5, |r| seen.push(record::timestamp(r)));
         assert_eq!(seen, [3, 4, 5]);
         arenas.current.push(&record(8));
         arenas.release(u64::MAX, |r| {
             assert_eq!(r.len(), 16);
-            seen.push(wire::timestamp(r));
+            seen.push(record::timestamp(r));
         });
         assert_eq!(seen, [3, 4, 5, 8, 9]);
     }

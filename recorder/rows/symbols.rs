@@ -1,9 +1,9 @@
 //! Kernel addresses -> function+offset.
 
+use ahash::AHashMap;
 use blazesym::MaybeDefault;
 use blazesym::symbolize::source::{Kernel, Source};
 use blazesym::symbolize::{Input, Symbolized, Symbolizer};
-use rustc_hash::FxHashMap;
 
 /// Names kept; a kernel has few places that free packets.
 const MOST: usize = 65_536;
@@ -13,14 +13,14 @@ pub struct Symbols {
     /// Reads kallsyms.
     symbolizer: Symbolizer,
     /// Names by address.
-    known: FxHashMap<u64, Box<str>>,
+    known: AHashMap<u64, Box<str>>,
 }
 
 impl Symbols {
     /// Opens the kernel's symbols, while the privilege to see addresses is there.
     pub fn new() -> Self {
         let symbolizer = Symbolizer::builder().enable_code_info(false).enable_inlined_fns(false).build();
-        let mut symbols = Self { symbolizer, known: FxHashMap::default() };
+        let mut symbols = Self { symbolizer, known: AHashMap::default() };
         symbols.name(u64::MAX - 1);
         symbols.known.clear();
         symbols

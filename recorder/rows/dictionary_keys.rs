@@ -1,17 +1,21 @@
 //! Keys of the texts that return on every row, so that no row looks a text up.
 
+use std::net::IpAddr;
+
+use ahash::AHashMap;
 use ntc::Rows;
-use rustc_hash::FxHashMap;
 use words::{ethertype_name, flag_letters, ip_protocol_name};
 
-use crate::wire;
+use super::record;
 
 /// Names of tasks and devices remembered.
 const MOST: usize = 16_384;
+/// Addresses remembered.
+const MOST_ADDRESSES: usize = 1 << 16;
 
 /// The keys, which are valid as long as the dictionaries live.
 #[derive(Default)]
-pub struct Names {
+pub struct DictionaryKeys {
     /// Keys in `probe`, by the probe's number.
     probes: Vec<Option<i32>>,
     /// Keys in `kind`.
@@ -25,11 +29,13 @@ pub struct Names {
     /// The last ethertype and its key in `protocol`.
     last_protocol: Option<(u16, i32)>,
     /// Keys in `protocol`, by ethertype.
-    protocols: FxHashMap<u16, i32>,
+    protocols: AHashMap<u16, i32>,
     /// Keys in `l4`, by IP protocol.
-    l4: FxHashMap<u8, i32>,
+    l4: AHashMap<u8, i32>,
     /// Keys in `tcp_flags`, by the flags byte.
-    flags: FxHashMap<u8, i32>,
+    flags: AHashMap<u8, i32>,
+    /// Keys of addresses in `saddr` and `daddr`.
+    addresses: AHashMap<IpAddr, (i32, i32)>,
     /// The dictionaries' generation.
     generation: u64,
     /// Counts the batches, from 1.
@@ -42,7 +48,7 @@ struct Short {
     /// The last name and its key: the next event's is the same as a rule.
     last: Option<([i8; 16], i32)>,
     /// All names.
-    known: FxHashMap<[i8; 16], i32>,
+    known: AHashMap<[i8; 16], i32>,
 }
 
 impl Short {
@@ -53,13 +59,13 @@ impl Short {
         {
             return key;
         }
-        let key = *self.known.entry(*name).or_insert_with(|| intern(&wire::name(name)));
+        let key = *self.known.entry(*name).or_insert_with(|| intern(&record::name(name)));
         self.last = Some((*name, key));
         key
     }
 }
 
-impl Names {
+impl DictionaryKeys {
     /// The number of the current batch, never 0.
     pub fn batch(&self) -> u64 {
         self.batch + 1
@@ -70,6 +76,9 @@ impl Names {
         let batch = self.batch + 1;
         if generation != self.generation || self.comms.known.len() > MOST || self.devs.known.len() > MOST {
             *self = Self::default();
+        }
+        if self.addresses.len() > MOST_ADDRESSES {
+            self.addresses.clear();
         }
         (self.generation, self.batch) = (generation, batch);
     }
@@ -127,6 +136,14 @@ impl Names {
         rows.protocol.put(row, key);
     }
 
+    /// Keys of an address in `saddr` and in `daddr`.
+    pub fn address(&mut self, rows: &mut Rows, address: IpAddr) -> (i32, i32) {
+        *self.addresses.entry(address).or_insert_with(|| {
+            let text = address.to_string();
+            (rows.saddr.intern(&text), rows.daddr.intern(&text))
+        })
+    }
+
     /// The key of an IP protocol in `l4`.
     pub fn l4(&mut self, rows: &mut Rows, number: u8) -> i32 {
         *self.l4.entry(number).or_insert_with(|| rows.l4.intern(&ip_protocol_name(number)))
@@ -136,33 +153,4 @@ impl Names {
     pub fn flags(&mut self, rows: &mut Rows, flags: u8) -> i32 {
         *self.flags.entry(flags).or_insert_with(|| rows.tcp_flags.intern(&flag_letters(flags)))
     }
-}
-
-/// The name of a protocol family of netfilter: NFPROTO_*, include/uapi/linux/netfilter.h.
-pub fn netfilter_family(number: u8) -> &'static str {
-    match number {
-        1 => "inet",
-        2 => "ip",
-        3 => "arp",
-        5 => "netdev",
-        7 => "bridge",
-        10 => "ip6",
-        _ => "other",
-    }
-}
-
-/// The name of a hook: NF_INET_*, NF_ARP_*, NF_NETDEV_*, NF_BR_*, include/uapi/linux/netfilter*.h.
-pub fn hook(family: u8, number: u8) -> &'static str {
-    let names: &[&str] = match family {
-        3 => &["IN", "OUT", "FORWARD"],
-        5 => &["INGRESS", "EGRESS"],
-        7 => &["PRE_ROUTING", "INPUT", "FORWARD", "OUTPUT", "POST_ROUTING", "BROUTING"],
-        _ => &["PRE_ROUTING", "INPUT", "FORWARD", "OUTPUT", "POST_ROUTING", "INGRESS"],
-    };
-    names.get(usize::from(number)).copied().unwrap_or("other")
-}
-
-/// What nftables traces: NFT_TRACETYPE_*, include/uapi/linux/netfilter/nf_tables.h.
-pub fn step(number: u8) -> Option<&'static str> {
-    [None, Some("policy"), Some("return"), Some("rule")].get(usize::from(number)).copied().flatten()
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use libbpf_rs::libbpf_sys::{self, bpf_attach_type, bpf_insn, bpf_prog_load_opts, bpf_prog_type};
 
-use crate::btf::Btf;
+use super::btf::Btf;
 
 /// A way to attach to functions or tracepoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -69,10 +69,8 @@ pub const CALL: u8 = 0x85;
 pub const KFUNC: u8 = 2;
 /// A tracepoint that is on every kernel.
 const TRIED: &str = "kfree_skb";
-/// The helper `bpf_get_attach_cookie`.
-const GET_ATTACH_COOKIE: i32 = 174;
-/// The helper `bpf_ktime_get_coarse_ns`, which is as old as the charging of cgroups.
-const KTIME_GET_COARSE_NS: i32 = 160;
+/// A helper that is as old as the charging of cgroups.
+const OF_CGROUPS: libbpf_sys::bpf_func_id = libbpf_sys::BPF_FUNC_ktime_get_coarse_ns;
 
 impl Offers {
     /// Finds out. Programs go by the ids of the kernel's own types; `trampolines` where functions do, too.
@@ -91,8 +89,8 @@ impl Offers {
             backends: all.map(|b| (b, tried(b).map_err(|e| format!("{e:#}")))).collect(),
             has_fetch: has_fetch(),
             cast: own.and_then(cast),
-            has_cookie: has_helper(libbpf_sys::BPF_PROG_TYPE_KPROBE, GET_ATTACH_COOKIE),
-            charges_cgroup: has_helper(libbpf_sys::BPF_PROG_TYPE_SOCKET_FILTER, KTIME_GET_COARSE_NS),
+            has_cookie: has_helper(libbpf_sys::BPF_PROG_TYPE_KPROBE, libbpf_sys::BPF_FUNC_get_attach_cookie),
+            charges_cgroup: has_helper(libbpf_sys::BPF_PROG_TYPE_SOCKET_FILTER, OF_CGROUPS),
         }
     }
 
@@ -267,10 +265,10 @@ fn cast(own: &Btf) -> Option<u32> {
     load(libbpf_sys::BPF_PROG_TYPE_TRACING, "ntrec_trial", &program, &how).is_ok().then_some(cast)
 }
 
-/// Whether a program may call a helper, which takes nothing or the context.
-fn has_helper(kind: bpf_prog_type, number: i32) -> bool {
-    let program = [insn(0x85, 0, 0, 0, number), insn(0xb7, 0, 0, 0, 0), insn(0x95, 0, 0, 0, 0)];
-    load(kind, "ntrec_trial", &program, &Loading::default()).is_ok()
+/// Whether programs of a kind may call a helper.
+fn has_helper(kind: bpf_prog_type, helper: libbpf_sys::bpf_func_id) -> bool {
+    // SAFETY: takes numbers only; there are no options.
+    unsafe { libbpf_sys::libbpf_probe_bpf_helper(kind, helper, std::ptr::null()) == 1 }
 }
 
 /// The descriptor of a module's BTF.

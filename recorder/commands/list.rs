@@ -6,10 +6,10 @@ use anyhow::Result;
 use ntc::catalog;
 use serde::Serialize;
 
+use super::explore::Node;
+use super::output;
 use crate::args::Probes;
-use crate::node::Node;
-use crate::output;
-use crate::plan::{Probe, Target};
+use crate::attach::{Probe, Target};
 
 /// The answer.
 #[derive(Serialize)]

@@ -11,10 +11,10 @@ pub const HEADER_LONG: usize = limits::HEADER_LONG.0 as usize;
 /// Bytes of a stack.
 const STACK: usize = limits::STACK_DEPTH.0 as usize * size_of::<u64>();
 
-/// One event as a hook recorded it.
-pub struct Wire<'a> {
+/// One event as a BPF program recorded it.
+pub struct Record<'a> {
     /// The fixed part.
-    pub record: &'a record,
+    pub fixed: &'a record,
     /// Why and where a packet ended.
     pub free: Option<&'a free_part>,
     /// The socket or neighbour.
@@ -73,14 +73,14 @@ pub fn timestamp(bytes: &[u8]) -> u64 {
 /// Takes a record apart; `None` if it is not one of ours.
 ///
 /// The parts stand in the order of [`part`]. A record with `PART_ROOM` has room for those up to the stack, present or not.
-pub fn parse(mut bytes: &[u8]) -> Option<Wire<'_>> {
+pub fn parse(mut bytes: &[u8]) -> Option<Record<'_>> {
     let input = &mut bytes;
-    let record: &record = take(input)?;
-    let has = |p: part| u32::from(record.parts) & p.0 != 0;
+    let fixed: &record = take(input)?;
+    let has = |p: part| u32::from(fixed.parts) & p.0 != 0;
     let room = has(part::PART_ROOM);
     let free = take_if(input, room, has(part::PART_FREE))?;
     let sock = take_if(input, room, has(part::PART_SOCK))?;
-    let valid = usize::from(record.header_len);
+    let valid = usize::from(fixed.header_len);
     let header = if room || has(part::PART_HEADER_LONG) {
         take_bytes(input, HEADER_LONG, if has(part::PART_HEADER_LONG) { valid } else { 0 })?
     } else if has(part::PART_HEADER_SHORT) {
@@ -88,12 +88,12 @@ pub fn parse(mut bytes: &[u8]) -> Option<Wire<'_>> {
     } else {
         &[]
     };
-    let frames = if has(part::PART_STACK) { usize::from(record.frames) } else { 0 };
+    let frames = if has(part::PART_STACK) { usize::from(fixed.frames) } else { 0 };
     let stack = if room || frames > 0 { take_bytes(input, STACK, frames * size_of::<u64>())? } else { &[] };
     let call = take_if(input, false, has(part::PART_CALL))?;
     let netfilter = take_if(input, false, has(part::PART_NETFILTER))?;
     let hooks = take_if(input, false, has(part::PART_HOOKS))?;
-    Some(Wire { record, free, sock, call, netfilter, hooks, header, stack })
+    Some(Record { fixed, free, sock, call, netfilter, hooks, header, stack })
 }
 
 /// Words as the bytes that they are in memory.

@@ -8,10 +8,10 @@ use anyhow::{Result, bail};
 use ntc::catalog::{self, Child, Extra, Relation, Take};
 use ntc::schema::kind;
 
-use crate::bpf::types::{self, link as Way, netfilter as Verdict, probe_flag, role as Role};
-use crate::btf::{Btf, Prototype, Type};
-use crate::kallsyms::{Kallsyms, Symbol};
-use crate::kernel::{self, Arguments, NO_ARGUMENT};
+use super::arguments::{self, Arguments, NO_ARGUMENT};
+use super::btf::{Btf, Prototype, Type};
+use super::kallsyms::{Kallsyms, Symbol};
+use crate::bpf::types::{self, link as ChildAt, netfilter as Verdict, probe_flag, role as Role};
 
 /// What the return values of hook functions mean, in the catalog.
 const HOOK_RETURNS: &str = "netfilter";
@@ -47,8 +47,8 @@ impl Function {
 
     /// Whether it is called with a packet.
     fn takes_packet(&self) -> bool {
-        let ways = [Role::ROLE_SKB, Role::ROLE_SKB_REF, Role::ROLE_PKTINFO, Role::ROLE_TRACEINFO];
-        ways.iter().any(|role| self.has(*role))
+        let roles = [Role::ROLE_SKB, Role::ROLE_SKB_REF, Role::ROLE_PKTINFO, Role::ROLE_TRACEINFO];
+        roles.iter().any(|role| self.has(*role))
     }
 
     /// Whether it has such an argument.
@@ -89,17 +89,17 @@ impl Function {
     }
 
     /// How it makes another packet of one.
-    fn link(&self) -> Way {
+    fn link(&self) -> ChildAt {
         match self.entry.and_then(|e| e.link.as_ref()).map(|link| link.child) {
-            None => Way::LINK_NONE,
-            Some(Child::Return) => Way::LINK_RETURN,
-            Some(Child::List) => Way::LINK_LIST,
-            Some(Child::FragList) => Way::LINK_FRAG_LIST,
-            Some(Child::Itself) => Way::LINK_ITSELF,
+            None => ChildAt::LINK_NONE,
+            Some(Child::Return) => ChildAt::LINK_RETURN,
+            Some(Child::List) => ChildAt::LINK_LIST,
+            Some(Child::FragList) => ChildAt::LINK_FRAG_LIST,
+            Some(Child::Itself) => ChildAt::LINK_ITSELF,
             Some(Child::Argument(_)) if matches!(self.prototype.returns, Type::Integer(4, _)) => {
-                Way::LINK_IF_ZERO
+                ChildAt::LINK_IF_ZERO
             }
-            Some(Child::Argument(_)) => Way::LINK_IF_TRUE,
+            Some(Child::Argument(_)) => ChildAt::LINK_IF_TRUE,
         }
     }
 
@@ -149,7 +149,7 @@ impl Function {
 
 /// A register's value as a type says.
 fn read_as(ty: &Type, raw: i64) -> i64 {
-    use crate::btf::Signed;
+    use super::btf::Signed;
     match ty {
         Type::Integer(_, Signed::Bool) => i64::from(raw & 0xff != 0),
         Type::Integer(1, _) => raw & 0xff,
@@ -210,10 +210,10 @@ impl Functions {
         let Some(prototype) = btf.prototype(base(&symbol.name)) else {
             return Err(format!("the kernel's BTF does not describe {}", symbol.name));
         };
-        let arguments = kernel::assign(&prototype);
+        let arguments = arguments::assign(&prototype);
         let function = Function { entry, symbol: symbol.clone(), prototype, arguments };
         let takes: &[Take] = entry.map_or(&[], |e| e.takes);
-        match takes.iter().find(|takes| !function.has(kernel::role_of(**takes))) {
+        match takes.iter().find(|takes| !function.has(arguments::role_of(**takes))) {
             Some(missing) => Err(format!("on this kernel it has no argument {}", name_of(*missing))),
             None => Ok(function),
         }

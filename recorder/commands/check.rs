@@ -9,13 +9,12 @@ use rustix::process::{Resource, getrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 use serde::Serialize;
 
+use super::explore::Node;
+use super::output::{self, size};
 use crate::args;
-use crate::backends::{Backend, Offers};
-use crate::capture::size;
-use crate::host;
-use crate::node::Node;
-use crate::output;
-use crate::plan::{Probe, Target};
+use crate::attach::{Probe, Target};
+use crate::kernel::backends::{Backend, Offers};
+use crate::node::host;
 
 /// What was found: an error where something is missing, nothing where it could not be tried.
 type Found = Option<Result<String, String>>;
@@ -293,7 +292,7 @@ fn helper(node: &Node, has: fn(&Offers) -> bool) -> Found {
 fn count(node: &Node, wanted: fn(&Probe) -> bool) -> Option<(usize, usize)> {
     let probes = node.probes(&[]).ok()?;
     let all: Vec<&Probe> = probes.iter().filter(|probe| wanted(probe)).collect();
-    Some((all.iter().filter(|probe| probe.is_hopeful()).count(), all.len()))
+    Some((all.iter().filter(|probe| probe.is_candidate()).count(), all.len()))
 }
 
 /// How many tracepoints are here.

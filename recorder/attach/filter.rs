@@ -1,18 +1,15 @@
 //! Capture filters: words of the command line -> the values that the BPF programs compare.
 
-use std::fmt::{self, Display};
+use std::fmt::Display;
 use std::net::Ipv6Addr;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use anyhow::{Result, bail};
 use words::{Device, Layer, Network, Range};
 
+use super::pcap;
 use crate::args;
 use crate::bpf::types::{self, ask};
-use crate::host::Namespace;
-use crate::pcap;
+use crate::node::netns::NetNs;
 
 /// Values that one filter takes.
 const MOST: usize = types::limits::FILTER_MAX.0 as usize;
@@ -34,38 +31,6 @@ fn device_to_bpf(device: &Device) -> [u64; 2] {
     let mut bytes = [0_u8; 16];
     bytes.iter_mut().zip(device.name().bytes()).for_each(|(to, from)| *to = from);
     halves(u128::from_be_bytes(bytes))
-}
-
-/// A network namespace.
-#[derive(Clone, Debug)]
-pub struct NetNs {
-    /// As the user wrote it.
-    text: String,
-    /// Its inode.
-    inode: u32,
-    /// What leads to it, where the user said so.
-    path: Option<PathBuf>,
-}
-
-impl NetNs {
-    /// The namespace itself, if it can be reached.
-    pub fn find(&self) -> Option<Namespace> {
-        self.path.clone().map_or_else(|| Namespace::find(self.inode), Namespace::at)
-    }
-}
-
-impl FromStr for NetNs {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(inode) = text.parse() {
-            return Ok(Self { text: text.to_owned(), inode, path: None });
-        }
-        let path = if text.contains('/') { PathBuf::from(text) } else { Path::new("/run/netns").join(text) };
-        let found = std::fs::metadata(&path);
-        let found = found.map_err(|e| format!("no network namespace at {}: {e}", path.display()))?;
-        Ok(Self { text: text.to_owned(), inode: found.ino() as u32, path: Some(path) })
-    }
 }
 
 /// Puts the values of one filter into its fixed list.
@@ -99,7 +64,7 @@ impl args::Filter {
         f.dport.n = list("dport", &self.dport, &mut f.dport.list, range)?;
         f.len.n = list("len", &self.len, &mut f.len.list, range)?;
         f.dev.n = list("dev", &self.dev, &mut f.dev.list, device_to_bpf)?;
-        f.netns.n = list("netns", &self.netns, &mut f.netns.list, |n| n.inode)?;
+        f.netns.n = list("netns", &self.netns, &mut f.netns.list, NetNs::inode)?;
         f.pid.n = list("pid", &self.pid, &mut f.pid.list, |pid| *pid)?;
         let (ethertypes, protocols) = self.layers();
         f.ethertype.n = list("proto", &ethertypes, &mut f.ethertype.list, |n| *n)?;
@@ -191,12 +156,6 @@ impl args::Filter {
 /// Values as one text.
 fn join<T: Display>(values: &[T]) -> String {
     values.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
-}
-
-impl Display for NetNs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
 }
 
 #[cfg(test)]

@@ -13,9 +13,9 @@ use netlink_packet_netfilter::nftables::{
     NfTablesMessage, Register, RuleAttribute, RuleMessage, TableAttribute, TableFlags, TableMessage,
 };
 
+use super::host::Namespace;
+use super::netlink::Socket;
 use crate::args::Capture;
-use crate::host::Namespace;
-use crate::netlink::Socket;
 
 /// What the name of a table of ours begins with; a process id follows. The BPF programs leave these
 /// tables' rules out.

@@ -1,7 +1,6 @@
 //! One recording, from the first probe to the summary.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::{IsTerminal, Write, stderr};
 use std::mem::MaybeUninit;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,16 +11,17 @@ use anyhow::{Context, Result, bail};
 use ntc::{ClockSample, Count, Metadata, Options, Stopped, Writer};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::status::{self, Tally};
 use crate::args::Capture;
-use crate::attach::{self, KernelCount, Plan, Session};
-use crate::btf::Btf;
-use crate::drain::{Drain, Drained};
-use crate::kernel::{self, Enums};
-use crate::nftables::{self, Tables};
-use crate::plan::{self, Probe};
-use crate::sink::{Ended, Sink};
-use crate::table::{Loss, Table};
-use crate::{clock, host, privileges, wire};
+use crate::attach::{self, KernelCount, Plan, Probe, Session, choose};
+use crate::kernel::btf::Btf;
+use crate::kernel::enums::{self, Enums};
+use crate::node::nftables::{self, Tables};
+use crate::node::{clock, host, privileges};
+use crate::rows::drain::{Drain, Drained};
+use crate::rows::record;
+use crate::rows::row_builder::{Loss, RowBuilder};
+use crate::rows::sink::Sink;
 
 /// How long the reader sleeps at most; the buffer wakes it earlier when it fills up.
 const NAP: Duration = Duration::from_millis(50);
@@ -42,7 +42,7 @@ pub fn run(args: &Capture) -> Result<()> {
     nftables::sweep(args);
     let modules = host::modules();
     let mut plan = Plan::make(args, &btf)?;
-    let enums = kernel::enums(&btf);
+    let enums = enums::read(&btf);
     drop(btf);
     let signals = Signals::register()?;
     let mut storage = [MaybeUninit::uninit(), MaybeUninit::uninit()];
@@ -52,14 +52,14 @@ pub fn run(args: &Capture) -> Result<()> {
     let options = Options { durable: args.limits.durable, ..Options::default() };
     // Attached before the file is touched: a start that fails leaves an old file as it was.
     session.attach(&mut plan)?;
-    plan::check_demanded(&args.subject, &plan.probes)?;
+    choose::check_demanded(&args.subject, &plan.probes)?;
     let tables = args.subject.nft_trace.then(|| Tables::add(args)).transpose()?;
     metadata.probes = plan.probes.iter().map(Probe::describe).collect();
     let writer = Writer::create(&args.output, metadata.clone(), options, args.force)?;
-    let table = Table::new(enums, &metadata.interfaces, &plan.probes);
+    let rows = RowBuilder::new(enums, &metadata.interfaces, &plan.probes);
     privileges::give_up(tables.as_ref().is_some_and(Tables::are_left));
-    let recording = Recording::new(args, metadata, table, modules, plan.without_functions.take());
-    recording.run(&mut session, Sink::start(writer), &signals)
+    status::announce(args, &metadata, plan.without_functions.as_deref());
+    Recording::new(args, metadata, rows, modules).run(&mut session, Sink::start(writer), &signals)
 }
 
 /// Refuses outputs that cannot be, before anything is loaded.
@@ -141,7 +141,7 @@ struct Recording<'a> {
     /// What the file says about itself.
     metadata: Metadata,
     /// The rows that were not handed over yet.
-    table: Table,
+    rows: RowBuilder,
     /// When it began.
     began: Instant,
     /// When rows were handed over last.
@@ -158,8 +158,6 @@ struct Recording<'a> {
     notes: VecDeque<Note>,
     /// The kernel's modules whose functions could be probed.
     modules: BTreeSet<String>,
-    /// Why no functions are recorded, where they would be by default.
-    without_functions: Option<String>,
 }
 
 /// A row that the recorder itself adds to the table.
@@ -182,19 +180,13 @@ impl Note {
 
 impl<'a> Recording<'a> {
     /// A recording that begins now.
-    fn new(
-        args: &'a Capture,
-        metadata: Metadata,
-        table: Table,
-        modules: BTreeSet<String>,
-        without_functions: Option<String>,
-    ) -> Self {
+    fn new(args: &'a Capture, metadata: Metadata, rows: RowBuilder, modules: BTreeSet<String>) -> Self {
         let now = Instant::now();
         Self {
             args,
             losses: (metadata.started, BTreeMap::new()),
             metadata,
-            table,
+            rows,
             began: now,
             handed: now,
             noted: now,
@@ -202,13 +194,11 @@ impl<'a> Recording<'a> {
             left_out: 0,
             notes: VecDeque::new(),
             modules,
-            without_functions,
         }
     }
 
     /// Records until something says stop.
     fn run(mut self, session: &mut Session<'_>, sink: Sink, signals: &Signals) -> Result<()> {
-        self.announce();
         sink.metadata(self.metadata.clone());
         self.notes.extend(self.metadata.clocks.first().map(|sample| Note::Clock(*sample)));
         let why = self.record(session, &sink, signals)?;
@@ -226,7 +216,8 @@ impl<'a> Recording<'a> {
         self.left_out = session.left_out()?;
         sink.metadata(self.metadata.clone());
         let ended = sink.finish()?;
-        self.summarise(&why, &ended);
+        let tally = self.tally(ended.finished.bytes);
+        status::summarise(self.args, &self.metadata, &tally, ended.cut_short.as_deref());
         Ok(())
     }
 
@@ -241,7 +232,7 @@ impl<'a> Recording<'a> {
             }
             if self.noted.elapsed() >= SECOND {
                 self.note(session)?;
-                self.show_progress(sink);
+                status::show_progress(&self.tally(sink.progress().bytes.load(Ordering::Relaxed)));
             }
             if let Some(why) = self.reason(session, sink, signals) {
                 // What the arena holds back is handed over now: the next reader has an arena of its own.
@@ -291,11 +282,11 @@ impl<'a> Recording<'a> {
 
     /// Adds an event to the table.
     fn push(&mut self, record: &[u8], sink: &Sink) {
-        let Some(wire) = wire::parse(record) else { return };
-        self.add_notes(wire.record.ts);
-        self.table.push(&wire);
+        let Some(record) = record::parse(record) else { return };
+        self.add_notes(record.fixed.ts);
+        self.rows.push(&record);
         self.events += 1;
-        if self.table.len() >= BATCH_ROWS {
+        if self.rows.len() >= BATCH_ROWS {
             self.hand_over(sink);
         }
     }
@@ -304,8 +295,8 @@ impl<'a> Recording<'a> {
     fn add_notes(&mut self, until: u64) {
         while let Some(note) = self.notes.pop_front_if(|note| note.ts() <= until) {
             match note {
-                Note::Clock(sample) => self.table.push_clock(&sample),
-                Note::Loss(loss) => self.table.push_loss(&loss),
+                Note::Clock(sample) => self.rows.push_clock(&sample),
+                Note::Loss(loss) => self.rows.push_loss(&loss),
             }
         }
     }
@@ -313,15 +304,15 @@ impl<'a> Recording<'a> {
     /// Hands the rows to the writer.
     fn hand_over(&mut self, sink: &Sink) {
         self.handed = Instant::now();
-        if self.table.len() == 0 {
+        if self.rows.len() == 0 {
             return;
         }
-        let found = self.table.discovered();
+        let found = self.rows.discovered();
         if !found.is_empty() {
             self.metadata.interfaces.extend(found);
             sink.metadata(self.metadata.clone());
         }
-        match self.table.finish() {
+        match self.rows.finish() {
             Ok(batch) => sink.rows(batch),
             Err(error) => eprintln!("ntrec: {error}"),
         }
@@ -356,7 +347,7 @@ impl<'a> Recording<'a> {
             probe: session.name(*probe).to_owned(),
             cpu: Some((*cpu).into()),
             counted: *counted,
-            recorded: self.table.recorded(*cpu, *probe),
+            recorded: self.rows.recorded(*cpu, *probe),
             lost: *lost,
             missed: 0,
         });
@@ -365,88 +356,9 @@ impl<'a> Recording<'a> {
         Ok(counts.chain(missed).collect())
     }
 
-    /// Events lost so far.
-    fn lost(&self) -> u64 {
-        self.losses.1.values().sum()
-    }
-
-    /// The line that says that recording has begun.
-    fn announce(&self) {
-        let probes = &self.metadata.probes;
-        let missing = probes.iter().filter(|p| p.error.is_some()).count();
-        let there = probes.len() - missing;
-        let noun = if there == 1 { "probe" } else { "probes" };
-        let mut line = format!("ntrec: recording to {} with {there} {noun}", self.args.output.display());
-        if missing > 0 {
-            line += &format!(" ({missing} not on this kernel: `ntrec probes` says why)");
-        }
-        if self.args.limits.duration.is_none() && stderr().is_terminal() {
-            line += "; Ctrl-C ends it";
-        }
-        if let Some(why) = &self.without_functions {
-            eprintln!("ntrec: tracepoints only, since this kernel's functions cannot be probed ({why})");
-        }
-        eprintln!("{line}");
-    }
-
-    /// The line that is written over and over on a terminal.
-    fn show_progress(&self, sink: &Sink) {
-        if !stderr().is_terminal() {
-            return;
-        }
-        let bytes = sink.progress().bytes.load(Ordering::Relaxed);
-        let _ = write!(
-            stderr(),
-            "\r{:>6.0} s  {:>12} events  {:>9}  {} lost\x1b[K",
-            self.began.elapsed().as_secs_f64(),
-            self.events,
-            size(bytes),
-            self.lost()
-        );
-    }
-
-    /// The lines at the end.
-    fn summarise(&self, why: &str, ended: &Ended) {
-        if stderr().is_terminal() {
-            eprintln!();
-        }
-        let (lost, left_out) = (self.lost() - self.left_out, self.left_out);
-        let share = |part: u64| part as f64 * 100.0 / (self.events + self.lost()).max(1) as f64;
-        eprintln!(
-            "ntrec: {} events in {:.1} s, {} in {} (stopped by {why})",
-            self.events,
-            self.began.elapsed().as_secs_f64(),
-            size(ended.finished.bytes),
-            self.args.output.display(),
-        );
-        if let Some(reason) = &ended.cut_short {
-            eprintln!("ntrec: stopped early: {reason}");
-        }
-        if left_out > 0 {
-            eprintln!("ntrec: {left_out} events left out by --rate-limit ({:.1} %)", share(left_out));
-        }
-        if lost > 0 {
-            eprintln!(
-                "ntrec: {lost} events lost ({:.1} %): the buffer was full; a larger --buffer-size or a filter helps",
-                share(lost)
-            );
-        }
-        if !self.metadata.late_modules.is_empty() {
-            eprintln!(
-                "ntrec: loaded while recording: {}; to have their functions, too, record again",
-                self.metadata.late_modules.join(", ")
-            );
-        }
-        eprintln!("ntrec: next, here or anywhere: ntana diag {}", self.args.output.display());
-    }
-}
-
-/// Bytes in a unit that reads well.
-pub fn size(bytes: u64) -> String {
-    match bytes {
-        0..1024 => format!("{bytes} B"),
-        1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
-        1_048_576..1_073_741_824 => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
-        _ => format!("{:.1} GiB", bytes as f64 / 1_073_741_824.0),
+    /// How far it is; `bytes` are in the file.
+    fn tally(&self, bytes: u64) -> Tally {
+        let lost = self.losses.1.values().sum::<u64>() - self.left_out;
+        Tally { elapsed: self.began.elapsed(), events: self.events, lost, left_out: self.left_out, bytes }
     }
 }
