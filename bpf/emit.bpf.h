@@ -5,18 +5,18 @@
 #ifndef NTREC_EMIT_BPF_H
 #define NTREC_EMIT_BPF_H
 
-/* Cpu and number of an event, by which its return names it. */
-static __always_inline __u64 name_of(const struct record *r)
+/* Cpu and number of an event, by which its return refers to it. */
+static __always_inline __u64 event_id(const struct record *r)
 {
 	return (__u64)r->cpu << 48 | (r->seq & 0xffffffffffffULL);
 }
 
-/* Records a packet; returns the event's name, or 0 if it was lost. */
+/* Records a packet; returns the event's id, or 0 if it was lost. */
 static __always_inline __u64 emit_packet(struct packet *p, __u32 probe, enum access how)
 {
 	struct short_record *brief;
 	struct long_record *e;
-	__u64 name;
+	__u64 id;
 
 	read_header(p, WORDS, how);
 	if (wants_long_header(p)) {
@@ -27,9 +27,9 @@ static __always_inline __u64 emit_packet(struct packet *p, __u32 probe, enum acc
 		clear_skb(&e->r);
 		fill_skb(&e->r, p->skb, how);
 		fill_long_header(e->header, &e->r, p, how);
-		name = name_of(&e->r);
+		id = event_id(&e->r);
 		submit(&e->r);
-		return name;
+		return id;
 	}
 	brief = begin(probe, sizeof(*brief));
 	if (!brief)
@@ -40,9 +40,9 @@ static __always_inline __u64 emit_packet(struct packet *p, __u32 probe, enum acc
 	__builtin_memcpy(brief->header, p->header, HEADER_SHORT);
 	brief->r.parts = PART_HEADER_SHORT;
 	brief->r.header_len = p->available < HEADER_SHORT ? p->available : HEADER_SHORT;
-	name = name_of(&brief->r);
+	id = event_id(&brief->r);
 	submit(&brief->r);
-	return name;
+	return id;
 }
 
 /* The rare hooks record all that there is: packet, socket, cause, stack. */

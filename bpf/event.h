@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * The wire record: what a hook puts into the ring buffer. This is its only
- * definition; the build makes the Rust types from it (recorder/wire.rs).
+ * definition; the build makes the Rust types from it (recorder/rows/record.rs).
  *
  * A record is the fixed part followed by the parts named in `parts`, in the
  * order of enum part. Nothing is decoded here: addresses are addresses, enums
@@ -21,7 +21,7 @@ enum limits {
 	PROBES = 1024, /* tracepoints and functions of one capture */
 	FILTER_MAX = 8, /* entries of each list of a filter */
 	PCAP_MAX = 512, /* instructions of a filter expression */
-	MEMWORDS = 4, /* words of memory of an expression; user space numbers those that are used from 0 */
+	MEMWORDS = 4, /* words of memory of an expression, numbered from 0 by user space */
 };
 
 /* Numbers that both sides must know. */
@@ -77,7 +77,7 @@ enum part {
 	PART_CALL = 32,
 	PART_NETFILTER = 64,
 	PART_HOOKS = 128,
-	PART_ROOM = 256, /* no part: there is room for those up to the stack, whether they are there or not */
+	PART_ROOM = 256, /* no part: there is room for all up to the stack */
 };
 
 /* What an event of a function is. */
@@ -95,7 +95,7 @@ enum probe_flag {
 	PROBE_RECEIVES = 8, /* skb->data is the network header */
 	PROBE_TYPED = 16, /* a tracepoint: tp_btf; else raw_tp */
 	PROBE_STACK = 32, /* with the kernel's stack */
-	PROBE_RTT = 64, /* the second and the third integer are round-trip times, us; negative: none */
+	PROBE_RTT = 64, /* the second and third integer are RTTs, us; negative: none */
 };
 
 /* How a function makes another packet of one: where the child is. */

@@ -6,7 +6,7 @@
 #ifndef NTREC_FOLLOW_BPF_H
 #define NTREC_FOLLOW_BPF_H
 
-static __always_inline bool silent(void)
+static __always_inline bool is_stopped(void)
 {
 	return stopped;
 }

@@ -12,11 +12,11 @@
 #ifndef NTREC_FUNCTION_BPF_H
 #define NTREC_FUNCTION_BPF_H
 
-/* A call that is under way, until its return. */
+/* A pending call: what its return must know of it. */
 struct call {
 	__u64 skb;
 	__u64 sk;
-	__u64 entry; /* the name of its own event */
+	__u64 entry; /* the id of its own event */
 	__u64 other; /* the second packet, struct nf_hook_state * or xt_table * */
 	__u64 chain; /* struct nft_chain *, nf_hook_entries *, or what xtables are called with */
 	__u32 id;
@@ -50,15 +50,15 @@ struct invocation {
 	enum access how;
 };
 
-/* Its place in the tables. */
-static __always_inline __u32 place(const struct invocation *i)
+/* Its index in the tables. */
+static __always_inline __u32 slot(const struct invocation *i)
 {
 	return bounded(i->id);
 }
 
 static __always_inline __u64 parameter(const struct invocation *i, enum role role)
 {
-	__u8 position = setups[place(i)].arguments[role];
+	__u8 position = setups[slot(i)].arguments[role];
 
 	return i->how == TYPED ? load_argument(i->ctx, position) : load_register(i->ctx, position);
 }
@@ -68,20 +68,20 @@ static __always_inline struct sk_buff *packet_of(const struct invocation *i)
 {
 	__u64 at;
 
-	if (setups[place(i)].arguments[ROLE_SKB_REF] != NO_ARGUMENT) {
+	if (setups[slot(i)].arguments[ROLE_SKB_REF] != NO_ARGUMENT) {
 		at = parameter(i, ROLE_SKB_REF);
 		return get_pointer((void *)at, UNTYPED);
 	}
-	if (setups[place(i)].arguments[ROLE_PKTINFO] != NO_ARGUMENT)
+	if (setups[slot(i)].arguments[ROLE_PKTINFO] != NO_ARGUMENT)
 		return packet_of_info((void *)parameter(i, ROLE_PKTINFO));
-	if (setups[place(i)].arguments[ROLE_TRACEINFO] != NO_ARGUMENT)
+	if (setups[slot(i)].arguments[ROLE_TRACEINFO] != NO_ARGUMENT)
 		return packet_of_trace((void *)parameter(i, ROLE_TRACEINFO));
 	return (void *)parameter(i, ROLE_SKB);
 }
 
 static __always_inline struct sock *socket_of(const struct invocation *i)
 {
-	if (setups[place(i)].arguments[ROLE_SOCKET] != NO_ARGUMENT) {
+	if (setups[slot(i)].arguments[ROLE_SOCKET] != NO_ARGUMENT) {
 		const struct socket *socket = (void *)parameter(i, ROLE_SOCKET);
 
 		return get_pointer(&socket->sk, UNTYPED);
@@ -92,16 +92,16 @@ static __always_inline struct sock *socket_of(const struct invocation *i)
 /* Remembers what the return needs and can no longer find in its registers. */
 static __always_inline void remember(const struct invocation *i, struct call *call)
 {
-	__u8 netfilter = setups[place(i)].netfilter;
+	__u8 netfilter = setups[slot(i)].netfilter;
 	__u64 frame = i->frame;
 
-	if (!(setups[place(i)].flags & PROBE_RETURNS))
+	if (!(setups[slot(i)].flags & PROBE_RETURNS))
 		return;
 	call->id = i->id;
 	if (netfilter == NETFILTER_XTABLES) {
 		call->other = parameter(i, ROLE_STATE);
 		call->chain = parameter(i, ROLE_TABLE);
-		if (setups[place(i)].arguments[ROLE_TABLE] == NO_ARGUMENT)
+		if (setups[slot(i)].arguments[ROLE_TABLE] == NO_ARGUMENT)
 			call->chain = parameter(i, ROLE_LOCATION);
 	} else if (netfilter == NETFILTER_NFTABLES) {
 		call->other = parameter(i, ROLE_PKTINFO);
@@ -110,7 +110,7 @@ static __always_inline void remember(const struct invocation *i, struct call *ca
 		call->other = parameter(i, ROLE_STATE);
 		call->chain = parameter(i, ROLE_ENTRIES);
 		call->first = parameter(i, ROLE_FIRST);
-	} else if (setups[place(i)].link >= LINK_IF_ZERO) {
+	} else if (setups[slot(i)].link >= LINK_IF_ZERO) {
 		call->other = parameter(i, ROLE_SKB2);
 	}
 	bpf_map_update_elem(&calls, &frame, call, BPF_ANY);
@@ -119,14 +119,14 @@ static __always_inline void remember(const struct invocation *i, struct call *ca
 /* Until IP has made its header, a sent segment has none: its socket and control block tell. */
 static __always_inline bool lacks_header(const struct packet *p, const struct invocation *i)
 {
-	return !p->protocol && !(setups[place(i)].flags & PROBE_RECEIVES);
+	return !p->protocol && !(setups[slot(i)].flags & PROBE_RECEIVES);
 }
 
 static __always_inline bool follow_call(struct packet *p, const struct invocation *i)
 {
 	__u64 key = (__u64)p->skb;
 	struct track *t = track_of(key);
-	bool ends = setups[place(i)].flags & PROBE_ENDS;
+	bool ends = setups[slot(i)].flags & PROBE_ENDS;
 
 	if (t && ends)
 		bpf_map_delete_elem(&tracked, &key);
@@ -134,7 +134,7 @@ static __always_inline bool follow_call(struct packet *p, const struct invocatio
 		t->head = p->head;
 	if (t || ends)
 		return t;
-	return start_tracking(p, place(i), 0, i->how);
+	return start_tracking(p, slot(i), 0, i->how);
 }
 
 /* By sequence numbers, or else by SACK. What the kernel takes from time stamps is not seen. */
@@ -156,7 +156,7 @@ static __always_inline __u64 emit_segment(const struct invocation *i, struct sk_
 {
 	struct sock_record *e = begin(i->id, sizeof(*e));
 	const struct tcp_skb_cb *cb = (void *)skb->cb;
-	__u64 name;
+	__u64 id;
 
 	if (!e)
 		return 0;
@@ -174,26 +174,26 @@ static __always_inline __u64 emit_segment(const struct invocation *i, struct sk_
 		e->sock.tcp_flags = BPF_CORE_READ(cb, tcp_flags);
 		e->sock.has_seq = true;
 	}
-	if (setups[place(i)].flags & PROBE_RTT)
+	if (setups[slot(i)].flags & PROBE_RTT)
 		fill_rtt(i, &e->r);
 	e->r.parts = PART_SOCK;
-	name = name_of(&e->r);
+	id = event_id(&e->r);
 	submit(&e->r);
-	return name;
+	return id;
 }
 
 static __always_inline __u64 emit_with_stack(const struct invocation *i, struct packet *p)
 {
 	struct full_record *e = begin_full(i->ctx, i->id);
-	__u64 name;
+	__u64 id;
 
 	if (!e)
 		return 0;
 	fill_full_packet(e, p, i->how);
 	e->r.parts &= ~(PART_SOCK | PART_FREE);
-	name = name_of(&e->r);
+	id = event_id(&e->r);
 	submit(&e->r);
-	return name;
+	return id;
 }
 
 /* A step of nftables' rules. Those of the recorder's own table say nothing. */
@@ -278,16 +278,16 @@ static __always_inline void on_packet_call(const struct invocation *i, struct pa
 {
 	if (filter.asks && !follow_call(p, i))
 		return;
-	if (setups[place(i)].netfilter == NETFILTER_TRACE)
+	if (setups[slot(i)].netfilter == NETFILTER_TRACE)
 		emit_step(i, p);
-	else if (setups[place(i)].flags & PROBE_STACK)
+	else if (setups[slot(i)].flags & PROBE_STACK)
 		call->entry = emit_with_stack(i, p);
 	else
 		call->entry = emit_packet(p, i->id, i->how);
 	remember(i, call);
-	if (setups[place(i)].link == LINK_FRAG_LIST)
+	if (setups[slot(i)].link == LINK_FRAG_LIST)
 		emit_frag_list(i, p->skb);
-	else if (setups[place(i)].link == LINK_ITSELF)
+	else if (setups[slot(i)].link == LINK_ITSELF)
 		emit_link(i, (__u64)p->skb, (__u64)p->skb);
 }
 
@@ -295,7 +295,7 @@ static __always_inline void on_packet_call(const struct invocation *i, struct pa
 static __always_inline void on_socket_call(const struct invocation *i, struct sk_buff *skb,
 					   struct sock *sk, struct call *call)
 {
-	if (!(skb && is_followed((__u64)skb)) && !passes_sock(i->ctx, place(i), sk, i->how))
+	if (!(skb && is_followed((__u64)skb)) && !passes_sock(i->ctx, slot(i), sk, i->how))
 		return;
 	call->entry = emit_segment(i, skb, sk);
 	remember(i, call);
@@ -308,11 +308,11 @@ static __always_inline int on_call(const struct invocation *i)
 	struct sk_buff *skb;
 	struct packet p;
 
-	if (silent() || i->id >= PROBES)
+	if (is_stopped() || i->id >= PROBES)
 		return 0;
 	skb = packet_of(i);
 	if (skb)
-		read_packet(&p, i->ctx, skb, setups[place(i)].flags & PROBE_RECEIVES, i->how);
+		read_packet(&p, i->ctx, skb, setups[slot(i)].flags & PROBE_RECEIVES, i->how);
 	if (!skb || lacks_header(&p, i))
 		sk = socket_of(i);
 	if (!sk && skb && lacks_header(&p, i))
@@ -329,13 +329,13 @@ static __always_inline int on_call(const struct invocation *i)
 static __always_inline void emit_links(const struct invocation *i, const struct call *call,
 				       __u64 ret)
 {
-	switch (setups[place(i)].link) {
+	switch (setups[slot(i)].link) {
 	case LINK_RETURN:
 		emit_link(i, call->skb, ret);
 		break;
 	case LINK_IF_ZERO:
 	case LINK_IF_TRUE:
-		if (!(__u8)ret == (setups[place(i)].link == LINK_IF_ZERO))
+		if (!(__u8)ret == (setups[slot(i)].link == LINK_IF_ZERO))
 			emit_link(i, call->other, call->skb);
 		break;
 	case LINK_LIST:
@@ -409,7 +409,7 @@ static __always_inline void emit_verdict(const struct invocation *i, const struc
 	if (!e)
 		return;
 	fill_return(i, &e->r, &e->call, call, ret);
-	fill_netfilter(&e->netfilter, call, setups[place(i)].netfilter);
+	fill_netfilter(&e->netfilter, call, setups[slot(i)].netfilter);
 	e->r.parts = PART_CALL | PART_NETFILTER;
 	submit(&e->r);
 }
@@ -428,11 +428,11 @@ static __always_inline int on_return(struct invocation *i, __u64 ret)
 		return 0;
 	bpf_map_delete_elem(&calls, &frame);
 	i->id = call.id;
-	if (silent() || i->id >= PROBES)
+	if (is_stopped() || i->id >= PROBES)
 		return 0;
-	if (with_hooks && setups[place(i)].arguments[ROLE_ENTRIES] != NO_ARGUMENT)
+	if (with_hooks && setups[slot(i)].arguments[ROLE_ENTRIES] != NO_ARGUMENT)
 		emit_hooks(i, &call, ret);
-	else if (setups[place(i)].netfilter)
+	else if (setups[slot(i)].netfilter)
 		emit_verdict(i, &call, ret);
 	else
 		emit_return(i, &call, ret);
@@ -468,7 +468,7 @@ int function_fexit(__u64 *ctx)
 
 	if (i.id >= PROBES)
 		return 0;
-	return on_return(&i, load_argument(ctx, setups[place(&i)].arguments[ROLE_RETURN]));
+	return on_return(&i, load_argument(ctx, setups[slot(&i)].arguments[ROLE_RETURN]));
 }
 
 static __always_inline bool has_cookie(void)

@@ -9,7 +9,7 @@
 
 #define MOST_RULES 512 /* of a chain, behind the one that is traced */
 
-const volatile char own_tables[NAME_LEN] = {}; /* what the names of the recorder's own tables begin with */
+const volatile char own_tables[NAME_LEN] = {}; /* prefix of the recorder's own tables */
 
 static __always_inline struct sk_buff *packet_of_info(const struct nft_pktinfo *info)
 {
@@ -40,7 +40,7 @@ static __always_inline void clear_netfilter(struct netfilter_part *n)
 	n->step = NFT_TRACETYPE_UNSPEC;
 }
 
-/* The place of the stack. */
+/* The hook, and the family of what calls it. */
 static __always_inline void fill_place(struct netfilter_part *n, const struct nf_hook_state *state)
 {
 	n->hook = get8(&state->hook, UNTYPED);

@@ -62,7 +62,7 @@ static __always_inline int packet(__u64 *ctx, enum probe probe, enum stage stage
 	bool receiving = stage >= STAGE_DRIVER, pass = true;
 	struct packet p;
 
-	if (silent() || !skb)
+	if (is_stopped() || !skb)
 		return 0;
 	read_packet(&p, ctx, skb, receiving, how);
 	if (filter.asks) {
@@ -88,7 +88,7 @@ static __always_inline int on_bare_packet(__u64 *ctx, enum probe probe, enum rol
 	__u64 key = (__u64)skb;
 	struct bare_record *e;
 
-	if (silent() || !skb || !is_followed(key))
+	if (is_stopped() || !skb || !is_followed(key))
 		return 0;
 	e = begin(probe, sizeof(*e));
 	if (!e)
@@ -109,7 +109,7 @@ static __always_inline int sock_event(__u64 *ctx, enum probe probe, enum access 
 	struct sock *sk = (void *)argument(ctx, probe, ROLE_SK);
 	struct sock_record *e;
 
-	if (silent() || !sk || !passes_sock(ctx, probe, sk, how))
+	if (is_stopped() || !sk || !passes_sock(ctx, probe, sk, how))
 		return 0;
 	e = begin(probe, sizeof(*e));
 	if (!e)
@@ -159,7 +159,7 @@ static __always_inline int neigh_event(__u64 *ctx, enum probe probe, enum access
 	struct sock_record *e;
 	__u8 state;
 
-	if (silent() || !n)
+	if (is_stopped() || !n)
 		return 0;
 	if (!has_argument(probe, ROLE_DEV))
 		dev = get_pointer(&n->dev, how);
@@ -230,7 +230,7 @@ static __always_inline int net_dev_xmit(__u64 *ctx, enum access how)
 	struct bare_record *e;
 	struct track *t;
 
-	if (silent() || !key)
+	if (is_stopped() || !key)
 		return 0;
 	if (filter.asks) {
 		t = track_of(key);
@@ -309,7 +309,7 @@ static __always_inline int kfree_skb(__u64 *ctx, enum access how)
 	struct full_record *e;
 	struct packet p;
 
-	if (silent() || !skb)
+	if (is_stopped() || !skb)
 		return 0;
 	read_packet(&p, ctx, skb, false, how);
 	if (!passes_once(&p, KFREE_SKB, how))
@@ -340,7 +340,7 @@ static __always_inline int consume_skb(__u64 *ctx, enum access how)
 	__u64 key = (__u64)skb;
 	struct free_record *e;
 
-	if (silent() || !skb || !is_followed(key))
+	if (is_stopped() || !skb || !is_followed(key))
 		return 0;
 	if (filter.asks)
 		bpf_map_delete_elem(&tracked, &key);
@@ -425,7 +425,7 @@ static __always_inline int tcp_retransmit_skb(__u64 *ctx, enum access how)
 	struct full_record *e;
 	struct tcp_skb_cb *cb;
 
-	if (silent() || !sk || !skb || !passes_sock(ctx, TCP_RETRANSMIT_SKB, sk, how))
+	if (is_stopped() || !sk || !skb || !passes_sock(ctx, TCP_RETRANSMIT_SKB, sk, how))
 		return 0;
 	e = begin_full(ctx, TCP_RETRANSMIT_SKB);
 	if (!e)
@@ -457,7 +457,7 @@ static __always_inline int tcp_retransmit_synack(__u64 *ctx, enum access how)
 	struct request_sock *req = (void *)argument(ctx, TCP_RETRANSMIT_SYNACK, ROLE_REQUEST);
 	struct full_record *e;
 
-	if (silent() || !sk || !req)
+	if (is_stopped() || !sk || !req)
 		return 0;
 	if (filter.asks && !(may_start(TCP_RETRANSMIT_SYNACK) &&
 			     match_socket(ctx, &req->__req_common, IPPROTO_TCP, how)))
@@ -528,7 +528,7 @@ static __always_inline int tcp_send_reset(__u64 *ctx, enum access how)
 	struct sk_buff *skb = (void *)argument(ctx, TCP_SEND_RESET, ROLE_SKB);
 	struct sock *sk = (void *)argument(ctx, TCP_SEND_RESET, ROLE_SK);
 
-	if (silent())
+	if (is_stopped())
 		return 0;
 	if (skb)
 		return reset_of_packet(ctx, skb, sk, how);
@@ -549,7 +549,7 @@ static __always_inline int full_packet(__u64 *ctx, enum probe probe, enum access
 	struct full_record *e;
 	struct packet p;
 
-	if (silent() || !skb)
+	if (is_stopped() || !skb)
 		return 0;
 	read_packet(&p, ctx, skb, false, how);
 	/* A driver that reports a drop may have set no network header: its packet begins with the frame's. */
@@ -589,7 +589,7 @@ static __always_inline int icmp_send(__u64 *ctx, enum access how)
 	struct full_record *e;
 	struct packet p;
 
-	if (silent() || !skb)
+	if (is_stopped() || !skb)
 		return 0;
 	read_packet(&p, ctx, skb, false, how);
 	if (!passes_once(&p, ICMP_SEND, how))

@@ -19,7 +19,6 @@ struct sock_filter { /* uapi/linux/filter.h */
 	__u32 k;
 };
 
-
 const volatile struct sock_filter pcap[PCAP_MAX] = {};
 const volatile __u32 pcap_len = 0; /* 0: no expression */
 const volatile __u8 pcap_link = 0; /* it asks for more of the link's header than the protocol */

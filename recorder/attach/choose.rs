@@ -14,7 +14,7 @@ use crate::kernel::btf::Btf;
 use crate::kernel::functions::{Function, Functions};
 use crate::kernel::tracepoints;
 
-/// The function that calls the hooks of a place of the stack.
+/// The function that calls the functions registered at a netfilter hook.
 const HOOK_CALLER: &str = "nf_hook_slow";
 
 /// The function that nftables calls with each rule that a traced packet meets.
