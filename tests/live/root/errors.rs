@@ -87,7 +87,7 @@ fn words_that_make_no_sense_are_refused() {
         (["--addr", "example.com"], ["example.com", "not looked up"]),
         (["--src", "10.1.2.3/33"], ["33", "0 to 32"]),
         (["--dst", "fd77::/129"], ["129", "0 to 128"]),
-        (["--port", "9-1"], ["9", "more than 1"]),
+        (["--port", "9-1"], ["9-1", "smaller one first"]),
         (["--sport", "http"], ["http", "no number"]),
         (["--port", "65536"], ["65536", "65535"]),
         (["--proto", "quic"], ["quic", "tcp"]),
