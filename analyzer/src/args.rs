@@ -165,6 +165,9 @@ pub struct Replay {
     /// Prefix each event with packet, device, CPU, task and namespace
     #[arg(long)]
     pub detail: bool,
+    /// Columns of JSON and CSV, by the names in FORMAT.md; default: all
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub columns: Vec<String>,
 }
 
 /// Arguments of `ntana info`.

@@ -1,10 +1,14 @@
-//! Which files can be asked together.
+//! Several captures: which files can be asked together, and how their answers tell them apart.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use ntc::Capture;
 use same_file::Handle;
+
+use crate::answer::Labels;
+use crate::args::{FilterArgs, Input};
+use crate::source::Source;
 
 /// Captures that are asked at once at most.
 const MOST: usize = 50;
@@ -27,6 +31,31 @@ pub fn check(files: &[PathBuf]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Opens all captures at once; one that cannot be read is reported and does not stop the others. Also returns whether
+/// all could be.
+pub fn open(input: &Input, filters: &FilterArgs) -> (Vec<Source>, bool) {
+    let mut sources = Vec::new();
+    for path in &input.files {
+        match Source::open(path, input.time, filters) {
+            Ok(source) => sources.push(source),
+            Err(error) => eprintln!("ntana: {error:#}"),
+        }
+    }
+    let all = sources.len() == input.files.len();
+    (sources, all)
+}
+
+/// What shows the numbers of each capture; where two are of one host, the file tells them apart.
+pub fn labels(sources: &[Source]) -> Vec<Labels> {
+    let labels: Vec<Labels> = sources.iter().map(Source::labels).collect();
+    let of_host = |host: &str| labels.iter().filter(|other| other.host == host).count();
+    let named = |label: &Labels| match of_host(&label.host) {
+        1 => label.clone(),
+        _ => Labels { host: label.file.clone(), ..label.clone() },
+    };
+    labels.iter().map(named).collect()
 }
 
 /// What tells one capture from another.

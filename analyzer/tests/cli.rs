@@ -101,6 +101,78 @@ fn replay_shows_events_one_a_line() {
     );
 }
 
+/// A folder with captures of two hosts, whose events follow each other by turns: the clock of the second host is
+/// 100 us ahead.
+fn two_hosts() -> Lab {
+    let lab = Lab::new();
+    let script =
+        "100 probe=netif_rx skb=ffff888100000700 tcp_win=0\n300 probe=netif_rx skb=ffff888100000700\n";
+    lab.capture("host1.ntc", script);
+    let mut ahead = metadata("host2");
+    ahead.clocks.iter_mut().for_each(|sample| sample.realtime += 100_000);
+    common::write(&lab.path("host2.ntc"), ahead, script);
+    lab
+}
+
+#[test]
+fn replay_merges_hosts_by_the_wall_clock() {
+    let lab = two_hosts();
+    let files = ["replay", "host2.ntc", "host1.ntc"];
+    let out = lab.ntana(&files).out;
+    let events: Vec<&str> = out.lines().filter(|line| line.starts_with('[')).collect();
+    assert_eq!(
+        events,
+        [
+            "[19:03:02.000100] [host1][netif_rx            ]",
+            "[19:03:02.000200] [host2][netif_rx            ]",
+            "[19:03:02.000300] [host1][netif_rx            ]",
+            "[19:03:02.000400] [host2][netif_rx            ]",
+        ]
+        .map(|line| format!("{line} "))
+    );
+    assert!(out.ends_with("\nall: 4 events in 2 captures\n"), "{out}");
+    let json = lab.ntana(&[&files[..], &["--format", "json", "--limit", "3"]].concat()).out;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let hosts: Vec<&str> =
+        json["events"].as_array().unwrap().iter().map(|e| e["host"].as_str().unwrap()).collect();
+    assert_eq!(hosts, ["host1", "host2", "host1"]);
+    assert_eq!(json["totals"], serde_json::json!({"captures": 2, "events": 3}));
+    let missing = lab.ntana(&["replay", "missing.ntc", "host1.ntc", "--format", "csv"]);
+    assert_eq!((missing.code, records(&missing.out).len()), (2, 2));
+    assert!(missing.err.contains("missing.ntc"));
+}
+
+#[test]
+fn captures_of_one_host_are_told_apart_by_their_files() {
+    let lab = Lab::new();
+    let script = "100 probe=netif_rx skb=ffff888100000700\n";
+    for name in ["a.ntc", "b.ntc"] {
+        common::write(&lab.path(name), metadata("host1"), script);
+    }
+    let hosts = records(&lab.ntana(&["replay", "a.ntc", "b.ntc", "--format", "csv"]).out);
+    assert_eq!(hosts.iter().map(|row| &*row["host"]).collect::<Vec<_>>(), ["a.ntc", "b.ntc"]);
+}
+
+#[test]
+fn replay_shows_the_columns_that_are_asked_for() {
+    let lab = two_hosts();
+    let args = ["replay", "host1.ntc", "--time", "rel", "--columns", "tcp_win,probe"];
+    let csv = lab.ntana(&[&args[..], &["--format", "csv"]].concat()).out;
+    assert_eq!(csv, "host,time,tcp_win,probe\nhost1,0.000100,0,netif_rx\nhost1,0.000300,,netif_rx\n");
+    let json = lab.ntana(&[&args[..], &["--format", "json", "--skb", "ffff888100000700"]].concat()).out;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["events"][0], serde_json::json!({"time": "0.000100", "tcp_win": 0, "probe": "netif_rx"}));
+    let refused = |args: &[&str], expected: &str| {
+        let output = lab.ntana(args);
+        assert_eq!((output.code, output.err.as_str()), (2, expected));
+    };
+    refused(&args, "ntana: --columns is about JSON and CSV: give --format json or csv with it\n");
+    refused(
+        &["replay", "host1.ntc", "--columns", "says", "--format", "csv"],
+        "ntana: there is no column `says`: FORMAT.md lists them\n",
+    );
+}
+
 #[test]
 fn drops_leaves_healthy_ones_out_and_says_so() {
     let out = answer(&["drops", "host1.ntc"]);
@@ -219,7 +291,7 @@ fn json_names_columns_as_the_file_does() {
                               110 probe=skb_clone kind=link skb=ffff888100000700 child=ffff888100000800 relation=clone\n");
     let out = lab.ntana(&["replay", "host1.ntc", "--format", "json"]).out;
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
-    let events = &json["captures"][0]["events"];
+    let events = &json["events"];
     let schema: BTreeSet<&str> = ntc::schema::COLUMNS.iter().map(|column| column.name).collect();
     for event in events.as_array().unwrap() {
         let mut names = event.as_object().unwrap().keys().map(String::as_str);

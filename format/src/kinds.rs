@@ -10,6 +10,8 @@ use crate::columns::ColumnId;
 
 /// Kinds that are counted at most: a damaged file that is repaired may have any.
 const MOST: usize = 64;
+/// Bytes of a kind's name at most.
+const LONGEST: usize = 64;
 
 /// Rows by kind.
 #[derive(Debug, Default)]
@@ -36,7 +38,7 @@ impl Kinds {
         }
         for (text, count) in texts.iter().zip(by_key).filter(|(_, count)| *count > 0) {
             let text = text.unwrap_or_default();
-            if self.counts.len() >= MOST && !self.counts.contains_key(text) {
+            if text.len() > LONGEST || self.counts.len() >= MOST && !self.counts.contains_key(text) {
                 return None;
             }
             *self.counts.entry(text.to_owned()).or_default() += count;
@@ -47,5 +49,41 @@ impl Kinds {
     /// What was counted; nothing if it was not everything.
     pub fn totals(&self) -> BTreeMap<String, u64> {
         if self.unknown { BTreeMap::new() } else { self.counts.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::Rows;
+
+    /// Rows of these kinds.
+    fn rows(kinds: impl Iterator<Item = String>) -> RecordBatch {
+        let mut rows = Rows::new();
+        for kind in kinds {
+            let row = rows.next();
+            rows.ts.put(row, 0);
+            rows.cpu.put(row, 0);
+            rows.kind.put_str(row, &kind);
+        }
+        rows.finish().unwrap()
+    }
+
+    #[test]
+    fn rows_are_counted_by_kind() {
+        let mut kinds = Kinds::default();
+        kinds.add(&rows(["pkt", "free", "pkt"].into_iter().map(str::to_owned)));
+        kinds.add(&rows(["pkt"].into_iter().map(str::to_owned)).slice(0, 1));
+        assert_eq!(kinds.totals(), BTreeMap::from([("free".to_owned(), 1), ("pkt".to_owned(), 3)]));
+    }
+
+    #[test]
+    fn what_cannot_be_counted_whole_is_not_told() {
+        let mut kinds = Kinds::default();
+        kinds.add(&rows((0..=MOST).map(|number| number.to_string())));
+        assert!(kinds.totals().is_empty());
+        let mut kinds = Kinds::default();
+        kinds.add(&rows(["k".repeat(LONGEST + 1)].into_iter()));
+        assert!(kinds.totals().is_empty());
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::Result;
-use ntc::schema::COLUMNS;
+use ntc::ColumnId;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
@@ -30,6 +30,8 @@ pub struct EventAnswer<'a> {
     pub host: Option<&'a str>,
     /// Its columns.
     pub row: Row<'a>,
+    /// The columns that were asked for.
+    pub columns: &'a [ColumnId],
     /// Which of netfilter's hook functions gave the verdict, where the life tells.
     pub verdict_hook: Option<&'a str>,
     /// How it is shown to people.
@@ -37,10 +39,9 @@ pub struct EventAnswer<'a> {
 }
 
 impl EventAnswer<'_> {
-    /// The names of all columns of its records.
-    pub fn columns() -> Vec<&'static str> {
-        let own = ["host", "time"].into_iter();
-        own.chain(COLUMNS.iter().map(|column| column.name)).chain(["verdict_hook"]).collect()
+    /// The names of the columns of its records.
+    pub fn names(columns: &[ColumnId]) -> Vec<&'static str> {
+        ["host", "time"].into_iter().chain(columns.iter().map(|column| column.name())).collect()
     }
 
     /// Its line, without an end.
@@ -56,18 +57,14 @@ impl EventAnswer<'_> {
         format!("[{}] {host}{packet}{detail}[{probe:<20}] {shown}{remarks}", self.time)
     }
 
-    /// Adds its fields to a record, after those that belong to something greater.
+    /// Adds its fields to a record.
     pub fn fields(&self, labels: &Labels, table: &mut Table<'_>) -> Result<()> {
         table.field(&labels.host)?;
         table.field(&self.time)?;
-        for column in COLUMNS {
-            match self.row.get(column.name) {
-                Some(value) => table.field(&value.to_string())?,
-                None => table.field("")?,
-            }
-        }
-        table.field(self.verdict_hook.unwrap_or_default())?;
-        table.end_record()
+        self.columns.iter().try_for_each(|column| match self.row.get(column.name()) {
+            Some(value) => table.field(&value.to_string()),
+            None => table.field(""),
+        })
     }
 }
 
@@ -92,6 +89,7 @@ impl Answer for EventAnswer<'_> {
     }
 
     fn records(&self, labels: &Labels, table: &mut Table<'_>) -> Result<()> {
-        self.fields(labels, table)
+        self.fields(labels, table)?;
+        table.end_record()
     }
 }

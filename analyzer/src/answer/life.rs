@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use std::io::Write;
 
 use anyhow::Result;
+use ntc::ColumnId;
 use serde::Serialize;
 
 use super::{Answer, EventAnswer, Labels, Table};
@@ -107,7 +108,11 @@ impl LifeAnswer<'_> {
     pub fn columns() -> Vec<&'static str> {
         let own = ["life", "flow", "outcome", "outcome_reason", "outcome_location", "outcome_evidence"];
         let more = ["outcome_dev", "touched_by_loss"];
-        own.into_iter().chain(more).chain(EventAnswer::columns()).collect()
+        own.into_iter()
+            .chain(more)
+            .chain(EventAnswer::names(&ColumnId::ALL))
+            .chain(["verdict_hook"])
+            .collect()
     }
 
     /// Its first line.
@@ -150,7 +155,9 @@ impl Answer for LifeAnswer<'_> {
         let own = [&number, &self.flow, *kind, reason, location, evidence.unwrap_or_default(), dev, &loss];
         self.events.iter().try_for_each(|event| {
             own.iter().try_for_each(|field| table.field(field))?;
-            event.fields(labels, table)
+            event.fields(labels, table)?;
+            table.field(event.verdict_hook.unwrap_or_default())?;
+            table.end_record()
         })
     }
 }

@@ -1,24 +1,29 @@
-//! `ntana replay`: the events as they came, one line each.
+//! `ntana replay`: the events as they came, one line each; those of several hosts in the order of the wall clock.
 
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use ntc::ColumnId;
 use serde::Serialize;
 
 use super::{exit_code, rows};
 use crate::answer::{EventAnswer, Headed, Output, Style};
-use crate::args;
+use crate::args::{self, Format};
+use crate::captures;
 use crate::event::{Event, Flow};
+use crate::lifecycle;
+use crate::numbers::counted;
 use crate::scan::Scan;
-use crate::source::{Source, for_each_source};
+use crate::source::Source;
 
 /// Events of all captures.
 #[derive(Debug, Default, Serialize)]
 struct Totals {
-    /// How many were shown.
+    /// Captures.
+    captures: u64,
+    /// How many events were shown.
     events: u64,
 }
 
@@ -27,34 +32,69 @@ pub fn run(args: &args::Replay, out: &mut dyn Write) -> Result<ExitCode> {
     if !args.filter.outcome.is_empty() {
         bail!("--outcome is about lives, not events: use `ntana trace`");
     }
-    let mut output = Output::begin(args.input.format, &EventAnswer::columns(), out)?;
-    let style = Style { detail: args.detail, packet: true, host: false };
-    let mut totals = Totals::default();
-    let all = for_each_source(&args.input, &args.filter, |source| {
-        let labels = source.labels();
-        output.begin_list(&Headed { head: source.head() }, &labels, "events")?;
-        let result = for_each_event(source, |event| {
-            totals.events += 1;
-            output.item(&rows::answer(event, &source.times, style), &labels)
-        });
-        output.end_list("")?;
-        result
-    })?;
-    output.finish(&totals, "")?;
+    let columns = columns(args)?;
+    let (sources, all) = captures::open(&args.input, &args.filter);
+    let (labels, several) = (captures::labels(&sources), sources.len() > 1);
+    let mut output = Output::begin(args.input.format, &EventAnswer::names(&columns), out)?;
+    for (source, labels) in sources.iter().zip(&labels) {
+        output.capture(&Headed { head: source.head() }, labels)?;
+    }
+    output.begin_common_list("events")?;
+    let style = Style { detail: args.detail, packet: true, host: several };
+    let mut totals = Totals { captures: sources.len() as u64, events: 0 };
+    let result = for_each_event(&sources, &columns, |index, event| {
+        let (Some(source), Some(labels)) = (sources.get(index), labels.get(index)) else { return Ok(()) };
+        totals.events += 1;
+        let answer = rows::answer(event, &columns, &source.times, style);
+        let host = several.then_some(labels.host.as_str());
+        output.item(&EventAnswer { host, ..answer }, labels)
+    });
+    let Totals { captures, events } = totals;
+    output.finish(&totals, &format!("{} in {}", counted(events, "event"), counted(captures, "capture")))?;
+    result?;
     Ok(exit_code(all))
 }
 
-/// Calls `each` for the events that pass the filter, up to its limit.
-fn for_each_event(source: &Source, mut each: impl FnMut(&Event<'_, '_>) -> Result<()>) -> Result<()> {
-    let mut left = source.filter.limit.unwrap_or(u64::MAX);
-    Scan::new(ColumnId::ALL, source.filter.range()).for_each(source, |event| {
+/// The columns to show: text needs all of them.
+fn columns(args: &args::Replay) -> Result<Vec<ColumnId>> {
+    if args.columns.is_empty() {
+        return Ok(ColumnId::ALL.to_vec());
+    }
+    if args.input.format == Format::Text {
+        bail!("--columns is about JSON and CSV: give --format json or csv with it");
+    }
+    let column = |name: &String| {
+        ColumnId::from_name(name)
+            .with_context(|| format!("there is no column `{name}`: FORMAT.md lists them"))
+    };
+    args.columns.iter().map(column).collect()
+}
+
+/// Calls `each` for the events that pass the filter, with the index of their capture, up to the filter's limit.
+fn for_each_event(
+    sources: &[Source],
+    columns: &[ColumnId],
+    mut each: impl FnMut(usize, &Event<'_, '_>) -> Result<()>,
+) -> Result<()> {
+    let mut left = sources.first().and_then(|source| source.filter.limit).unwrap_or(u64::MAX);
+    let scan = |source: &Source| {
+        // Those of lives are the ones that filters look at.
+        let of_filter = lifecycle::COLUMNS.into_iter().chain(source.filter.columns());
+        Scan::new(columns.iter().copied().chain(of_filter), source.filter.range())
+    };
+    let scans: Vec<Scan> = sources.iter().map(scan).collect();
+    let mut show = |index: usize, event: &Event<'_, '_>| {
         if left == 0 {
             return Ok(ControlFlow::Break(()));
         }
-        if source.filter.event(event, &Flow::default()) {
+        if sources[index].filter.event(event, &Flow::default()) {
             left -= 1;
-            each(event)?;
+            each(index, event)?;
         }
         Ok(ControlFlow::Continue(()))
-    })
+    };
+    match (sources, &scans[..]) {
+        ([source], [scan]) => scan.for_each(source, |event| show(0, event)),
+        _ => Scan::for_each_merged(&scans.iter().zip(sources).collect::<Vec<_>>(), show),
+    }
 }

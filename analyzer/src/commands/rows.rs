@@ -12,9 +12,15 @@ use crate::names::Name;
 use crate::scan::RowCache;
 use crate::times::Times;
 
-/// An event as an answer.
-pub fn answer(event: &Event<'_, '_>, times: &Times, style: Style) -> EventAnswer<'static> {
-    EventAnswer { time: times.show(event.ts), host: None, row: row(event), verdict_hook: None, style }
+/// These columns of an event as an answer.
+pub fn answer<'a>(
+    event: &Event<'_, '_>,
+    columns: &'a [ColumnId],
+    times: &Times,
+    style: Style,
+) -> EventAnswer<'a> {
+    let (time, row) = (times.show(event.ts), row(event, columns));
+    EventAnswer { time, host: None, row, columns, verdict_hook: None, style }
 }
 
 /// A life as an answer; its rows are read where they stand.
@@ -26,7 +32,7 @@ pub fn life<'a>(
 ) -> Result<LifeAnswer<'a>> {
     let mut events = Vec::with_capacity(life.rows.len());
     for row in &life.rows {
-        let event = answer(&rows.event(row.id)?, times, style);
+        let event = answer(&rows.event(row.id)?, &ColumnId::ALL, times, style);
         events.push(EventAnswer { verdict_hook: row.by.is_some().then(|| row.by.text()), ..event });
     }
     Ok(LifeAnswer {
@@ -73,10 +79,10 @@ fn known_text(text: Name<'_>) -> Option<Cow<'_, str>> {
     text.is_some().then(|| Cow::Borrowed(text.text()))
 }
 
-/// The columns of an event that have a value, in the order of FORMAT.md; raw bytes are left out.
-fn row(event: &Event<'_, '_>) -> answer::Row<'static> {
+/// The columns of an event that have a value; raw bytes are left out.
+fn row(event: &Event<'_, '_>, columns: &[ColumnId]) -> answer::Row<'static> {
     let mut row = answer::Row::default();
-    for id in ColumnId::ALL {
+    for id in columns.iter().copied() {
         match event.value(id) {
             Some(Value::Unsigned(value)) => row.put_number(id.name(), value),
             Some(Value::Signed(value)) => row.put_signed(id.name(), value),
