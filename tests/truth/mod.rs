@@ -25,6 +25,8 @@ use serde::{Deserialize, Deserializer};
 const SHOWN: usize = 5;
 /// Probes without a header that fire after a packet was received, with the packet.
 const AT_SOCKETS: [&str; 2] = ["tcp_probe", "skb_copy_datagram_iovec"];
+/// Probes that a packet passes before a socket has it.
+const PASSING: [&str; 2] = ["netif_receive_skb", "net_dev_queue"];
 /// Rows at the same address that are shown before and after a fault.
 const AROUND: usize = 12;
 
@@ -45,6 +47,8 @@ pub struct Figures {
     pub wrong: u64,
     /// Lives that a packet has too many.
     pub split: u64,
+    /// Announcements of sockets (`sk_data_ready`) in lives whose packet was received or sent on afterwards.
+    pub announced: u64,
     /// Known rows that are in no life, returns apart.
     pub orphans: u64,
     /// Returns and verdicts that are in no life, of known calls.
@@ -56,15 +60,17 @@ pub struct Figures {
 impl Figures {
     /// What the columns of [`Figures::fmt`] are.
     pub const TITLE: &'static str =
-        "     rows   known    skbs different   lives  wrong  split orphans returns";
+        "     rows   known    skbs different   lives  wrong announced  split orphans returns";
 }
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rows, known, packets, different, lives, wrong, split, orphans, returns, .. } = self;
+        let Self {
+            rows, known, packets, different, lives, wrong, announced, split, orphans, returns, ..
+        } = self;
         write!(
             f,
-            "{rows:9}{known:8}{packets:8}{different:10}{lives:8}{wrong:7}{split:7}{orphans:8}{returns:8}"
+            "{rows:9}{known:8}{packets:8}{different:10}{lives:8}{wrong:7}{announced:10}{split:7}{orphans:8}{returns:8}"
         )
     }
 }
@@ -92,6 +98,8 @@ enum Kind {
     Free,
     /// A socket does something with it.
     Socket,
+    /// It is received, or handed to a device: no socket has it yet.
+    Passing,
     /// A function returns.
     Return,
     /// Anything else.
@@ -164,13 +172,14 @@ impl Truth {
                 self.show(at)
             );
         }
-        let mut figures = self.count(lives);
+        let (mut figures, passed) = (self.count(lives), self.passed());
         let mut seen = vec![false; self.rows.len()];
         let mut lives_of: HashMap<u32, HashSet<usize>> = HashMap::new();
         for (which, life) in lives.iter().enumerate() {
             let own = life.events.iter().filter(|event| event.skb == life.skb);
             let at: Vec<usize> = own.map(|event| places[&(event.ts, event.skb, event.probe)]).collect();
             at.iter().for_each(|at| seen[*at] = true);
+            self.check_announcements(life, &at, &passed, &mut figures);
             for (packet, _) in self.tell_apart(&at, &mut figures) {
                 lives_of.entry(packet).or_default().insert(which);
             }
@@ -220,6 +229,28 @@ impl Truth {
         packets
     }
 
+    /// A socket that has a packet announces it: from then on the packet is not received or sent on, in no life.
+    fn check_announcements(&self, life: &Life, at: &[usize], passed: &[usize], figures: &mut Figures) {
+        let first = life.events.iter().filter(|event| event.skb == 0).map(|event| event.ts).min();
+        let Some(first) = first else { return };
+        let last = at.iter().filter_map(|at| self.rows[*at].packet).map(|packet| passed[packet as usize]);
+        if let Some(late) = last.max().filter(|last| self.rows[*last].ts > first) {
+            figures.announced += 1;
+            self.note(figures, "received or sent on after a socket announced it", Some(late));
+        }
+    }
+
+    /// By packet, the last row at which it was received or handed to a device.
+    fn passed(&self) -> Vec<usize> {
+        let mut passed = vec![0; self.packets as usize];
+        for (at, row) in self.rows.iter().enumerate().filter(|(_, row)| row.kind == Kind::Passing) {
+            if let Some(packet) = row.packet {
+                passed[packet as usize] = at;
+            }
+        }
+        passed
+    }
+
     /// Notes a fault with the rows at the same address before and after it.
     fn note(&self, figures: &mut Figures, what: &str, at: Option<usize>) {
         let Some(at) = at.filter(|_| figures.faults.len() < SHOWN) else { return };
@@ -260,6 +291,7 @@ fn add(batch: &RecordBatch, rows: &mut Vec<Row>, probes: &mut HashMap<u64, Strin
             "free" => Kind::Free,
             _ if entry.is_valid(at) => Kind::Return,
             _ if AT_SOCKETS.contains(&names[at].as_str()) => Kind::Socket,
+            _ if PASSING.contains(&names[at].as_str()) => Kind::Passing,
             _ => Kind::Other,
         };
         if header.is_valid(at) {

@@ -9,6 +9,7 @@ use ntc::{Capture, Probe, State};
 use serde_json::Value;
 
 use crate::guest::{Guest, PROJECT, Recording};
+use crate::numbered;
 use crate::returns;
 use crate::way::{self, Way, passes, typical};
 
@@ -26,6 +27,7 @@ pub fn all(guest: &Guest) -> Vec<String> {
     complaints.extend(broken.map(|line| format!("console: {line}")));
     complaints.extend(expect(guest, "tables", &guest.tables).err());
     complaints.extend(following(guest).err());
+    complaints.extend(numbered::complaints(guest));
     complaints.extend(names_late_modules(guest).err());
     complaints
 }
@@ -40,7 +42,7 @@ fn names_late_modules(guest: &Guest) -> Result<(), String> {
 }
 
 /// Opens a recording that ended well.
-fn open(recording: &Recording) -> Result<Capture, String> {
+pub fn open(recording: &Recording) -> Result<Capture, String> {
     let Recording { scenario, status, stderr, file } = recording;
     if *status != Some(0) {
         return Err(format!("{scenario}: exit status {status:?}: {}", stderr.trim()));

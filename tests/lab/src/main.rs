@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use lab::flood::{Flood, Limit, udp_flood};
+use lab::numbered::{Amount, Route, Sent, send};
 use lab::scenario::{Ending, Ring, SCENARIOS, Scenario};
 use lab::{Net, is_root};
 use recording::Recording;
@@ -35,6 +36,8 @@ enum Command {
     List,
     /// Build the net, play a scenario, take the net down; on request with a recorder beside it
     Run(RunArgs),
+    /// Send packets that each say who they are, over a route of its own; on request with a recorder beside it
+    Numbered(NumberedArgs),
     /// Send a UDP flood over loopback in a namespace of its own and print its rate as JSON
     Flood(FloodArgs),
 }
@@ -51,6 +54,29 @@ struct RunArgs {
     #[arg(long, value_name = "PATH", requires = "out")]
     recorder: Option<PathBuf>,
     /// More arguments for the recorder; {client}, {router} and {server} become inode numbers of namespaces
+    #[arg(last = true, requires = "recorder")]
+    extra: Vec<String>,
+}
+
+/// Arguments of `lab numbered`.
+#[derive(Debug, Args)]
+struct NumberedArgs {
+    /// Any of loopback, veth, bridge, nat, vxlan, segments; one after the other
+    #[arg(value_name = "ROUTE", required = true, value_parser = Route::find)]
+    routes: Vec<Route>,
+    /// How many packets over each
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    packets: u64,
+    /// How many a second
+    #[arg(long, value_name = "N", default_value_t = 25_000)]
+    rate: u64,
+    /// The capture file that the recorder writes
+    #[arg(long, value_name = "FILE", requires = "recorder")]
+    out: Option<PathBuf>,
+    /// Run `PATH capture -o FILE` meanwhile
+    #[arg(long, value_name = "PATH", requires = "out")]
+    recorder: Option<PathBuf>,
+    /// More arguments for the recorder; {hosts} becomes the inode numbers of all namespaces
     #[arg(last = true, requires = "recorder")]
     extra: Vec<String>,
 }
@@ -98,6 +124,7 @@ fn run(command: &Command) -> Result<ExitCode> {
     let done = match command {
         Command::List => list(),
         Command::Run(args) => play(args, &stop),
+        Command::Numbered(args) => numbered(args, &stop),
         Command::Flood(args) => flood(args, &stop),
     };
     // What failed after a signal failed because of it, as a rule: the children got it as well.
@@ -148,6 +175,28 @@ fn extra(args: &RunArgs, net: &Net) -> Vec<String> {
         })
     };
     args.extra.iter().map(named).collect()
+}
+
+/// Builds routes, starts the recorder, sends numbered packets over each, and says how many.
+fn numbered(args: &NumberedArgs, stop: &AtomicBool) -> Result<ExitCode> {
+    let routes = args.routes.iter().map(|route| Ok((*route, route.build()?))).collect::<Result<Vec<_>>>()?;
+    let inodes = routes.iter().flat_map(|(_, hosts)| hosts.all()).map(|host| host.inode().to_string());
+    let inodes = inodes.collect::<Vec<String>>().join(",");
+    let extra: Vec<String> = args.extra.iter().map(|arg| arg.replace("{hosts}", &inodes)).collect();
+    let recording = match (&args.recorder, &args.out) {
+        (Some(recorder), Some(file)) => Some(Recording::start(recorder, file, &extra, stop)?),
+        _ => None,
+    };
+    let amount = Amount { packets: args.packets, rate: args.rate };
+    let sent = routes.iter().try_for_each(|(route, hosts)| {
+        let Sent { requests, answers, writes } = send(*route, hosts, amount, stop)?;
+        writeln!(stdout(), "{route:?}: {requests} requests, {answers} answers, {writes} writes")
+            .context("write the result")
+    });
+    let recorded = recording.map_or(Ok(()), Recording::stop);
+    sent?;
+    recorded?;
+    Ok(if stop.load(Ordering::Relaxed) { stopped("not all was sent") } else { ExitCode::SUCCESS })
 }
 
 /// Floods a host of its own and prints what came of it.

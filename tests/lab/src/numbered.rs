@@ -145,7 +145,9 @@ pub struct Sent {
 
 /// One flow: which requests, how many, how fast.
 #[derive(Clone, Copy)]
-struct Flow {
+struct Flow<'a> {
+    /// Ends it early when set.
+    stop: &'a AtomicBool,
     /// Where to.
     at: SocketAddr,
     /// Tells its numbers from those of other flows.
@@ -158,13 +160,14 @@ struct Flow {
     time: Duration,
 }
 
-/// Sends numbered packets over a route: half of them UDP, a quarter ICMP, a quarter TCP.
-pub fn send(route: Route, hosts: &Hosts, amount: Amount) -> Result<Sent> {
+/// Sends numbered packets over a route: half of them UDP, a quarter ICMP, a quarter TCP; fewer if `stop` is set meanwhile.
+pub fn send(route: Route, hosts: &Hosts, amount: Amount, stop: &AtomicBool) -> Result<Sent> {
     let (from, to) = hosts.ends();
     from.sysctl(&[("ipv4/ping_group_range", "0 0")])?;
     let addr = route.address(to);
     let time = Duration::from_secs_f64(amount.packets as f64 / amount.rate as f64);
     let flow = |stream: usize, share: u64| Flow {
+        stop,
         at: SocketAddr::new(addr, PORT + stream as u16),
         stream: stream as u16,
         count: amount.packets / share,
@@ -249,7 +252,7 @@ fn icmp_client(at: SocketAddr) -> Result<UdpSocket> {
 }
 
 /// A request: the header of an echo request, if `skip` is its length, the number, and something to fill it up.
-fn request(flow: Flow, index: u64, skip: usize) -> Vec<u8> {
+fn request(flow: Flow<'_>, index: u64, skip: usize) -> Vec<u8> {
     let number = u64::from(MAGIC) << 48 | u64::from(flow.stream) << 32 | index;
     let mut bytes = vec![0; skip];
     if let [kind, .., high, low] = bytes.as_mut_slice() {
@@ -263,11 +266,11 @@ fn request(flow: Flow, index: u64, skip: usize) -> Vec<u8> {
 }
 
 /// Sends requests, at most [`WINDOW`] without an answer, evenly over the flow's time.
-fn ask(socket: &UdpSocket, flow: Flow, skip: usize) -> Result<Sent> {
+fn ask(socket: &UdpSocket, flow: Flow<'_>, skip: usize) -> Result<Sent> {
     pin(flow.cpu);
     socket.set_read_timeout(Some(PATIENCE))?;
     let (begin, mut sent, mut buffer) = (Instant::now(), Sent::default(), [0; 2048]);
-    while sent.requests < flow.count {
+    while sent.requests < flow.count && !flow.stop.load(Ordering::Relaxed) {
         for index in sent.requests..flow.count.min(sent.requests + BURST) {
             unbroken(|| socket.send(&request(flow, index, skip)))
                 .with_context(|| format!("send to {} after {index} requests", flow.at))?;
@@ -286,13 +289,13 @@ fn ask(socket: &UdpSocket, flow: Flow, skip: usize) -> Result<Sent> {
 }
 
 /// Waits until so many packets are due.
-fn pace(begin: Instant, flow: Flow, sent: u64) {
+fn pace(begin: Instant, flow: Flow<'_>, sent: u64) {
     let due = flow.time.mul_f64(sent as f64 / flow.count as f64);
     thread::sleep(due.saturating_sub(begin.elapsed()));
 }
 
 /// Answers datagrams, each with its number as an answer's, until `done` is set and nothing comes any more.
-fn answer(socket: &UdpSocket, flow: Flow, done: &AtomicBool) -> Result<()> {
+fn answer(socket: &UdpSocket, flow: Flow<'_>, done: &AtomicBool) -> Result<()> {
     pin(flow.cpu);
     socket.set_read_timeout(Some(Duration::from_millis(100)))?;
     let mut buffer = [0; 2048];
@@ -312,7 +315,7 @@ fn answer(socket: &UdpSocket, flow: Flow, done: &AtomicBool) -> Result<()> {
 }
 
 /// Writes to a connection, evenly over the flow's time, and reads what comes back.
-fn write(flow: Flow) -> Result<Sent> {
+fn write(flow: Flow<'_>) -> Result<Sent> {
     pin(flow.cpu);
     let mut stream = connect(flow.at)?;
     stream.set_nodelay(true)?;
@@ -320,7 +323,7 @@ fn write(flow: Flow) -> Result<Sent> {
     let data = [b't'; WRITES[WRITES.len() - 1]];
     let mut back = stream.try_clone()?;
     let reader = thread::spawn(move || drain(&mut back));
-    while sent.writes < flow.count {
+    while sent.writes < flow.count && !flow.stop.load(Ordering::Relaxed) {
         let size = WRITES[sent.writes as usize % WRITES.len()];
         stream.write_all(&data[..size]).with_context(|| format!("write to {}", flow.at))?;
         sent.writes += 1;
@@ -341,7 +344,7 @@ fn drain(stream: &mut TcpStream) -> Result<()> {
 }
 
 /// Reads a connection to its end, and answers now and then.
-fn receive(listener: &TcpListener, flow: Flow) -> Result<()> {
+fn receive(listener: &TcpListener, flow: Flow<'_>) -> Result<()> {
     pin(flow.cpu);
     let mut stream = accept(listener)?;
     stream.set_nodelay(true)?;
@@ -409,7 +412,11 @@ mod tests {
     /// The payload with a number.
     fn payload(index: u64) -> Vec<u8> {
         let at = SocketAddr::from(([10, 0, 0, 2], 7));
-        request(Flow { at, stream: 3, count: 9, cpu: 0, time: Duration::ZERO }, index, 0)
+        request(
+            Flow { stop: &AtomicBool::new(false), at, stream: 3, count: 9, cpu: 0, time: Duration::ZERO },
+            index,
+            0,
+        )
     }
 
     #[test]
@@ -446,7 +453,7 @@ mod root {
         for (name, route) in Route::ALL {
             let hosts = route.build().unwrap();
             let Sent { requests, answers, writes } =
-                send(route, &hosts, Amount { packets: 1600, rate: 10_000 }).unwrap();
+                send(route, &hosts, Amount { packets: 1600, rate: 10_000 }, &AtomicBool::new(false)).unwrap();
             assert_eq!((requests, answers, writes), (600, 600, 400), "{name}");
         }
     }

@@ -1,6 +1,7 @@
 //! Lives against the truth: numbered packets over every route, several flows at once.
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use lab::numbered::{Amount, Route, send};
 
@@ -25,7 +26,7 @@ fn recorded(route: Route, args: &[&str]) -> Recording {
         let amount = Amount { packets: PACKETS, rate: RATE >> attempt };
         let args = [args, &["--buffer-size", "128M"]].concat();
         let recording = record(&only_with(&hosts.all(), &args), || {
-            let sent = send(route, &hosts, amount).unwrap();
+            let sent = send(route, &hosts, amount, &AtomicBool::new(false)).unwrap();
             assert_eq!(sent.requests, sent.answers, "{route:?}: {sent:?}");
         });
         if recording.open().metadata().totals.lost() == 0 {
