@@ -285,6 +285,43 @@ fn every_answer_is_csv_too() {
 }
 
 #[test]
+fn counts_that_were_cut_off_say_at_least() {
+    // More flows than a finding counts (4,096), and more lines than `drops` has (65,536).
+    let lab = Lab::new();
+    let drop = |number: u32| {
+        let (to, port) = (number >> 14, 1024 + (number & 0x3fff));
+        format!(
+            "{number} probe=kfree_skb skb=ffff888100000700 dev=eth0 saddr=10.0.0.1 daddr=10.1.0.{to} l4=udp \
+             sport=5 dport={port} reason=NO_SOCKET location=__udp4_lib_rcv+0x1\n"
+        )
+    };
+    lab.capture("some.ntc", &(0..4000).map(drop).collect::<String>());
+    lab.capture("many.ntc", &(0..66_000).map(drop).collect::<String>());
+    let finding = |file: &str| {
+        let out = lab.ntana(&["diag", file, "--format", "json"]).out;
+        let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+        let finding = &json["captures"][0]["findings"][0];
+        let names = ["packets", "flows", "flows_at_least", "destinations", "destinations_at_least"];
+        serde_json::json!(names.map(|name| &finding[name]))
+    };
+    assert_eq!(finding("some.ntc"), serde_json::json!([4000, 4000, false, 4000, false]));
+    assert_eq!(finding("many.ntc"), serde_json::json!([66_000, 4096, true, 4096, true]));
+    let text = lab.ntana(&["diag", "many.ntc"]).out;
+    for expected in [
+        ": 66,000 packets, at least 4,096 flows, since",
+        "at least 4,096 destinations",
+        "and at least 4,091 more",
+    ] {
+        assert!(text.contains(expected), "{expected} is missing in {text}");
+    }
+    let drops = lab.ntana(&["drops", "many.ntc", "--by", "flow", "--limit", "2"]).out;
+    assert!(drops.contains("(too many lines)") && drops.contains("all others"), "{drops}");
+    assert!(drops.ends_with("66,000 drops; at least 65,535 lines not shown (--limit)\n"), "{drops}");
+    let drops = lab.ntana(&["drops", "some.ntc", "--by", "flow", "--limit", "2"]).out;
+    assert!(drops.ends_with("4,000 drops; 3,998 lines not shown (--limit)\n"), "{drops}");
+}
+
+#[test]
 fn json_names_columns_as_the_file_does() {
     let lab = Lab::new();
     lab.capture("host1.ntc", "100 probe=nf_hook_slow kind=nf skb=ffff888100000700 ret=0 verdict=NF_DROP hook=INPUT table=filter chain=input hooks=nft_do_chain_inet\n\

@@ -148,13 +148,14 @@ impl Answer for Diagnosis {
 }
 
 /// The names of the columns of CSV.
-const COLUMNS: [&str; 22] = [
+const COLUMNS: [&str; 23] = [
     "host",
     "severity",
     "cause",
     "title",
     "about",
     "packets",
+    "packets_at_least",
     "are_drops",
     "flows",
     "flows_at_least",
@@ -175,14 +176,15 @@ const COLUMNS: [&str; 22] = [
 
 /// A finding as a record of CSV.
 fn record(finding: &Finding, labels: &Labels) -> [String; COLUMNS.len()] {
-    let Finding { flows, destinations, .. } = finding;
+    let Finding { packets, flows, destinations, .. } = finding;
     [
         labels.host.clone(),
         finding.severity.name().to_owned(),
         finding.cause.clone(),
         finding.title.clone(),
         finding.about.clone(),
-        finding.packets.to_string(),
+        packets.value.to_string(),
+        packets.at_least.to_string(),
         finding.are_drops.to_string(),
         flows.value.to_string(),
         flows.at_least.to_string(),
@@ -298,7 +300,7 @@ fn amount(finding: &Finding, labels: &Labels) -> String {
     };
     let first = labels.times.show(finding.first);
     let since = if finding.first == finding.last { "at" } else { "since" };
-    format!("{}{flows}, {since} {first}", counted(finding.packets, noun))
+    format!("{}{flows}, {since} {first}", finding.packets.of(noun))
 }
 
 /// Victim, places in the kernel and devices.

@@ -55,7 +55,8 @@ pub struct Finding {
     /// What it is about: an address and port, a device, a flow.
     pub about: String,
     /// Packets that it hit.
-    pub packets: u64,
+    #[serde(flatten, serialize_with = "packets")]
+    pub packets: Count,
     /// Whether `packets` counts dropped packets; otherwise what the evidence counts.
     pub are_drops: bool,
     /// Flows that it hit.
@@ -95,6 +96,11 @@ pub struct Finding {
     pub examples: Vec<Example>,
     /// Whether events were lost while it happened.
     pub touched_by_loss: bool,
+}
+
+/// The members `packets` and `packets_at_least` (serde).
+fn packets<S: Serializer>(count: &Count, serializer: S) -> Result<S::Ok, S::Error> {
+    count.members("packets", "packets_at_least", serializer)
 }
 
 /// The members `flows` and `flows_at_least` (serde).

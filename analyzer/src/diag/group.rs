@@ -445,7 +445,7 @@ impl<'a> Groups<'a> {
         findings.sort_by(|a, b| {
             b.severity
                 .cmp(&a.severity)
-                .then(b.packets.cmp(&a.packets))
+                .then(b.packets.value.cmp(&a.packets.value))
                 .then(a.first.cmp(&b.first))
                 .then_with(|| (&a.cause, &a.about).cmp(&(&b.cause, &b.about)))
         });
@@ -513,7 +513,7 @@ fn finding(
         cause: cause.text().to_owned(),
         title: row.map_or_else(|| cause.text().to_owned(), |r| r.title.clone()),
         about: about(victim, group),
-        packets: group.packets(),
+        packets: Count::exact(group.packets()),
         are_drops: group.drops > 0,
         flows: group.flows.count(),
         destinations: group.destinations.count(),

@@ -72,6 +72,8 @@ pub struct Observer<'a> {
     drops: AHashMap<(&'a str, Name<'a>), Rc<Meaning>>,
     /// What waits for an explanation, by signal, flow (from this host) and device.
     pending: AHashMap<(&'static str, Flow<'a>, Name<'a>), Pending<'a>>,
+    /// Whether there was more than could wait.
+    cut_off: bool,
     /// Segments that this host sent, by flow.
     segments: AHashMap<Flow<'a>, u64>,
     /// Dropped segments that were duplicates.
@@ -94,6 +96,7 @@ impl<'a> Observer<'a> {
             groups: Groups::new(names, knowledge),
             drops: AHashMap::default(),
             pending: AHashMap::default(),
+            cut_off: false,
             segments: AHashMap::default(),
             stale: StaleSegments::default(),
             reset_here: AHashSet::default(),
@@ -319,6 +322,8 @@ impl<'a> Observer<'a> {
             pending.last = event.ts;
         } else if self.pending.len() < MAX_FLOWS {
             self.pending.insert(key, Pending { count: 1, event: *event, last: event.ts });
+        } else {
+            self.cut_off = true;
         }
     }
 
@@ -331,7 +336,11 @@ impl<'a> Observer<'a> {
             |flow: &Flow<'a>| pending.get(&("retransmission", *flow, Name::NONE)).map_or(0, |p| p.count);
         self.groups.drop_healthy(resent, |flow| self.stale.of(flow));
         self.explain_pending();
-        self.groups.findings(|first, last| losses.overlap(first, last))
+        let mut findings = self.groups.findings(|first, last| losses.overlap(first, last));
+        // What was not remembered is no drop, and may have been about any of the others.
+        let others = findings.iter_mut().filter(|finding| !finding.are_drops);
+        others.for_each(|finding| finding.packets.at_least |= self.cut_off);
+        findings
     }
 
     /// Connections that waited for an answer when the capture ended.

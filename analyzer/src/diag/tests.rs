@@ -25,7 +25,10 @@ fn findings(script: &str) -> Vec<Finding> {
 
 /// Cause, victim, packets and flows of each finding.
 fn short(findings: &[Finding]) -> Vec<String> {
-    findings.iter().map(|f| format!("{} {} {} {}", f.cause, f.about, f.packets, f.flows.value)).collect()
+    findings
+        .iter()
+        .map(|f| format!("{} {} {} {}", f.cause, f.about, f.packets.value, f.flows.value))
+        .collect()
 }
 
 /// A SYN to a closed port, its answer, and the client's view.
@@ -89,7 +92,7 @@ fn packets_behind_a_dead_gateway_are_one_finding() {
     );
     assert_eq!(found.len(), 1, "{:?}", short(&found));
     assert_eq!(found[0].cause, "neighbour-unreachable");
-    assert_eq!((found[0].about.as_str(), found[0].packets), ("10.0.0.254", 2));
+    assert_eq!((found[0].about.as_str(), found[0].packets.value), ("10.0.0.254", 2));
 }
 
 #[test]
@@ -326,4 +329,23 @@ fn hook_functions_are_listed_where_none_of_them_was_seen_to_drop() {
     for nested in ["", accepts, before, &foreign] {
         assert_eq!(dropped_by_hooks("a;b", nested), listed, "{nested}");
     }
+}
+
+#[test]
+fn what_was_not_remembered_makes_counts_lower_bounds() {
+    let resets = |flows: u32| -> String {
+        let reset = |n: u32| {
+            let (port, address) = (1024 + (n & 0x7fff), n >> 15);
+            format!(
+                "{n} - tcp_receive_reset l4=tcp local=10.0.0.1:{port} remote=10.1.{address}.2:81 new=ESTABLISHED\n"
+            )
+        };
+        (0..flows).map(reset).collect()
+    };
+    let all = |flows: u32, at_least: bool| {
+        let found = findings(&resets(flows));
+        !found.is_empty() && found.iter().all(|finding| finding.packets.at_least == at_least)
+    };
+    assert!(all(1000, false));
+    assert!(all((128 << 10) + 1, true));
 }
