@@ -199,3 +199,34 @@ fn a_chain_that_runs_in_circles_ends() {
     let forged = Head { previous: head.position, ..head.clone() };
     read(replace(&bytes, &head, forged, &payload));
 }
+
+#[test]
+fn what_a_newer_minor_version_adds_is_ignored() {
+    let bytes = capture();
+    let expected = Capture::from_bytes(bytes.clone()).unwrap().read(0, &ColumnId::ALL).unwrap();
+    let (head, mut payload) = first_group(&bytes);
+    let mut column = payload.chunks[4].clone();
+    column.name = "of_tomorrow".to_owned();
+    payload.chunks.insert(2, column);
+    payload.metadata =
+        br#"{"format": 2, "minor": 99, "recorder": "ntrec 9", "of_tomorrow": {"a": [1]}}"#.to_vec();
+    let newer = Capture::from_bytes(replace(&bytes, &head, head.clone(), &payload)).unwrap();
+    assert_eq!((newer.metadata().minor, newer.metadata().recorder.as_str()), (99, "ntrec 9"));
+    assert_eq!(newer.read(0, &ColumnId::ALL).unwrap().record(), expected.record());
+}
+
+#[test]
+fn a_kind_of_tomorrow_is_a_row_like_others() {
+    let mut rows = Rows::new();
+    let row = rows.next();
+    rows.ts.put(row, 1);
+    rows.cpu.put(row, 0);
+    rows.kind.put_str(row, "of_tomorrow");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.ntc");
+    let mut writer = Writer::create(&path, Metadata::default(), Options::default(), false).unwrap();
+    writer.write(&rows.finish().unwrap()).unwrap();
+    writer.finish().unwrap();
+    let batch = Capture::open(&path).unwrap().read(0, &[ColumnId::Kind]).unwrap();
+    assert_eq!(batch.text(ColumnId::Kind).unwrap().get(0), Some("of_tomorrow"));
+}
