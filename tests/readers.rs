@@ -62,3 +62,25 @@ fn other_readers_agree_with_ntana() {
         assert_eq!(counted, of_ntana);
     }
 }
+
+#[test]
+fn what_other_programs_write_anew_is_a_capture() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let original = root().join("fixtures/demo.ntc");
+    output(
+        harness::own(&python).arg(root().join("tests/rewrite.py")).args([original.as_path(), folder.path()]),
+    );
+    let counts = |info: &Value| (info["captures"][0]["kinds"].clone(), info["captures"][0]["probes"].clone());
+    let expected = counts(&info(&original));
+    for name in ["duckdb.ntc", "pyarrow.ntc"] {
+        assert_eq!(counts(&info(&folder.path().join(name))), expected, "{name}");
+    }
+    let ntana = Path::new(env!("CARGO_BIN_EXE_ntrec")).with_file_name("ntana");
+    let said = harness::own(ntana).arg("info").arg(folder.path().join("without_key.ntc")).output().unwrap();
+    assert_eq!(said.status.code(), Some(2));
+    assert!(
+        String::from_utf8_lossy(&said.stderr).contains("without the key ntc in its metadata"),
+        "{said:?}"
+    );
+}

@@ -109,12 +109,12 @@ pub enum Error {
         /// Where they differ.
         what: String,
     },
-    /// The Parquet library refused to encode.
-    #[error("{}: cannot encode: {what}", path.display())]
-    Encode {
+    /// A file that another program wrote anew cannot be a capture.
+    #[error("{}: cannot be read as a capture: {what}", path.display())]
+    Unusable {
         /// The file.
         path: PathBuf,
-        /// What the library said.
+        /// Why, with the column.
         what: String,
     },
 }
@@ -123,6 +123,11 @@ impl Error {
     /// An error of the operating system.
     pub(crate) fn io(path: &Path, action: &'static str, cause: io::Error) -> Self {
         Self::Io { path: path.to_owned(), action, cause }
+    }
+
+    /// A file of another program that cannot be a capture.
+    pub(crate) fn unusable(path: &Path, what: String) -> Self {
+        Self::Unusable { path: path.to_owned(), what }
     }
 
     /// Whether the capture has to end here because there is no room for more. Everything that was

@@ -14,6 +14,7 @@ mod decode;
 mod delta;
 mod disk;
 mod error;
+mod foreign;
 #[cfg(test)]
 mod forged;
 mod group;
@@ -35,6 +36,7 @@ pub mod schema;
 mod source;
 mod stranger;
 mod thrift;
+mod widen;
 pub mod writer;
 
 pub use columns::{Batch, ColumnId, Value};

@@ -10,6 +10,7 @@ use crate::checkpoint::{self, Head};
 use crate::columns::{Batch, ColumnId};
 use crate::decode::{self, Pages};
 use crate::error::Error;
+use crate::foreign::{self, Foreign, Opened};
 use crate::layout::{Chunk, Page};
 use crate::metadata::Metadata;
 use crate::nulls;
@@ -65,9 +66,11 @@ pub struct Capture {
     /// Where they are: the checkpoint after each.
     heads: Vec<Head>,
     /// The file.
-    main: Source,
+    main: Arc<Source>,
     /// Its journal, if rows are in it.
     journal: Option<Source>,
+    /// The file as another program wrote it; heads and journal are empty then.
+    foreign: Option<Foreign>,
 }
 
 impl Capture {
@@ -96,11 +99,31 @@ impl Capture {
 
     /// Finds the row groups.
     fn new(path: &Path, main: Source, journal: Option<Source>) -> Result<Self, Error> {
-        let Found { state, metadata, heads, journal_from, recovery, notes } =
-            recover::find(path, &main, journal.as_ref())?;
+        let main = Arc::new(main);
+        let is_foreign = foreign::is_foreign(&main).map_err(|e| Error::io(path, "reading it", e))?;
+        let foreign = is_foreign.then(|| foreign::open(path, main.clone()));
+        let refused = match foreign {
+            Some(Ok(opened)) => return Ok(Self::of_foreign(path, main, opened)),
+            Some(Err(error)) => Some(error),
+            None => None,
+        };
+        let found = match (recover::find(path, &main, journal.as_ref()), refused) {
+            // Neither one nor the other: what it lacks as another program's file says more.
+            (Err(Error::NotACapture { .. }), Some(error)) => return Err(error),
+            (found, _) => found?,
+        };
+        let Found { state, metadata, heads, journal_from, recovery, notes } = found;
         let groups = heads.iter().enumerate().map(|(at, head)| group(head, at >= journal_from)).collect();
         let (path, journal) = (path.to_owned(), journal.filter(|_| journal_from < heads.len()));
-        Ok(Self { path, metadata, state, notes, recovery, groups, heads, main, journal })
+        Ok(Self { path, metadata, state, notes, recovery, groups, heads, main, journal, foreign: None })
+    }
+
+    /// A capture that another program wrote anew.
+    fn of_foreign(path: &Path, main: Arc<Source>, opened: Opened) -> Self {
+        let Opened { file, metadata, groups, notes } = opened;
+        let (path, state, recovery) = (path.to_owned(), State::Closed, Recovery::default());
+        let (heads, journal, foreign) = (Vec::new(), None, Some(file));
+        Self { path, metadata, state, notes, recovery, groups, heads, main, journal, foreign }
     }
 
     /// Its path.
@@ -141,7 +164,11 @@ impl Capture {
 
     /// Reads columns of a row group, in the order given. A column that the file does not have is null.
     pub fn read(&self, group: usize, columns: &[ColumnId]) -> Result<Batch, Error> {
-        let head = self.heads.get(group).ok_or_else(|| missing(format!("row group {group}")))?;
+        let rows = self.groups.get(group).ok_or_else(|| missing(format!("row group {group}")))?.rows;
+        if let Some(foreign) = &self.foreign {
+            return batch(columns, foreign.read(group, columns)?, rows as usize);
+        }
+        let head = &self.heads[group];
         let source = self.source(group);
         let chunks = scan::payload(source, head)
             .map_err(|e| self.unreadable(e))?
@@ -154,12 +181,12 @@ impl Capture {
             let chunk = chunks.iter().find(|chunk| chunk.name == column.name());
             arrays.push(reading.column(column.column(), chunk, &mut text)?);
         }
-        batch(columns, arrays, head.group.rows as usize)
+        batch(columns, arrays, rows as usize)
     }
 
     /// The file that a row group is in.
     fn source(&self, group: usize) -> &Source {
-        self.journal.as_ref().filter(|_| self.groups[group].journal).unwrap_or(&self.main)
+        self.journal.as_ref().filter(|_| self.groups[group].journal).unwrap_or(self.main.as_ref())
     }
 
     /// The operating system could not read.

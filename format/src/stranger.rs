@@ -51,9 +51,7 @@ fn describe(len: u64, start: &[u8]) -> String {
         return "it is empty".to_owned();
     }
     if start.starts_with(&PARQUET) {
-        return "it is a Parquet file without checkpoints: another program wrote or rewrote it, or it is damaged \
-                all over; use the original"
-            .to_owned();
+        return "it begins like a Parquet file and is damaged all over; use the original".to_owned();
     }
     if let Some((_, what)) = KINDS.iter().find(|(magic, _)| start.starts_with(magic)) {
         return (*what).to_owned();

@@ -187,7 +187,7 @@ fn a_parquet_file_of_another_program_is_named() {
     writer.write(&rows).unwrap();
     writer.close().unwrap();
     let message = Capture::open(&path).unwrap_err().to_string();
-    assert!(message.contains("not a capture: it is a Parquet file without checkpoints"), "{message}");
+    assert!(message.contains("not a capture: it is a Parquet file without the key ntc"), "{message}");
 }
 
 #[test]

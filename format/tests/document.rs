@@ -16,7 +16,7 @@ fn table() -> String {
 /// A column's row in it.
 fn row(column: &Column) -> String {
     let Column { name, kind, layout, required, doc } = column;
-    let kind = format!("{kind:?}").to_lowercase();
+    let kind = kind.name();
     let layout = format!("{layout:?}").to_lowercase();
     let required = if *required { "yes" } else { "" };
     format!("| `{name}` | {kind} | {required} | {layout} | {} |\n", doc.replace('|', "\\|"))

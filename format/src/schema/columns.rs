@@ -24,6 +24,22 @@ pub enum Type {
     Bytes,
 }
 
+impl Type {
+    /// Its name in `FORMAT.md`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::U8 => "u8",
+            Self::U16 => "u16",
+            Self::U32 => "u32",
+            Self::U64 => "u64",
+            Self::I64 => "i64",
+            Self::Bool => "bool",
+            Self::Text => "text",
+            Self::Bytes => "bytes",
+        }
+    }
+}
+
 /// How Parquet lays out a column's values (chosen by measurement on floods and mixed traffic).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {

@@ -1,0 +1,68 @@
+//! Reads a capture with our decoder and with the `parquet` crate's, all columns, and prints how their times compare.
+//!
+//! `cargo run --release -p ntc --example decode -- FILE [TIMES]`
+
+use std::error::Error;
+use std::fs::File;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ntc::{Capture, ColumnId};
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = std::env::args_os().skip(1);
+    let path = args.next().ok_or("usage: decode FILE [TIMES]")?;
+    let times = args.next().and_then(|times| times.to_str()?.parse().ok()).unwrap_or(5);
+    let path = Path::new(&path);
+    let rows = Capture::open(path)?.rows();
+    let (mut ours, mut plain, mut keyed) = (Duration::MAX, Duration::MAX, Duration::MAX);
+    // In turns, so that whatever else the machine does slows both.
+    for _ in 0..times {
+        ours = ours.min(timed(|| with_ours(path))?);
+        plain = plain.min(timed(|| with_the_crate(path, false))?);
+        keyed = keyed.min(timed(|| with_the_crate(path, true))?);
+    }
+    let per_million = |time: Duration| time.as_secs_f64() / rows as f64 * 1e6;
+    println!("{rows} rows, all columns, the best of {times}");
+    println!("ours:                       {:.3} s per million rows", per_million(ours));
+    println!("parquet, text as strings:   {:.3} s per million rows", per_million(plain));
+    println!("parquet, text by dictionary: {:.3} s per million rows", per_million(keyed));
+    println!("ratio to the faster one:    {:.2}", plain.min(keyed).as_secs_f64() / ours.as_secs_f64());
+    Ok(())
+}
+
+/// How long a reading takes.
+fn timed(read: impl Fn() -> Result<u64, Box<dyn Error>>) -> Result<Duration, Box<dyn Error>> {
+    let begun = Instant::now();
+    read()?;
+    Ok(begun.elapsed())
+}
+
+/// Reads all columns with our decoder.
+fn with_ours(path: &Path) -> Result<u64, Box<dyn Error>> {
+    let capture = Capture::open(path)?;
+    let mut rows = 0;
+    for group in 0..capture.groups().len() {
+        rows += capture.read(group, &ColumnId::ALL)?.rows() as u64;
+    }
+    Ok(rows)
+}
+
+/// Reads all columns with the crate's, text as strings or with its dictionaries as ours does.
+fn with_the_crate(path: &Path, keyed: bool) -> Result<u64, Box<dyn Error>> {
+    let options = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let columns =
+        ParquetRecordBatchReaderBuilder::try_new_with_options(File::open(path)?, options())?.schema().clone();
+    let known = ntc::schema::schema();
+    let fields: Vec<_> =
+        columns.fields().iter().map(|f| known.field_with_name(f.name()).unwrap_or(f).clone()).collect();
+    let schema = arrow_schema::Schema::new(fields).into();
+    let options = if keyed { options().with_schema(schema) } else { options() };
+    let mut rows = 0;
+    let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(File::open(path)?, options)?;
+    for batch in reader.with_batch_size(1 << 17).build()? {
+        rows += batch?.num_rows() as u64;
+    }
+    Ok(rows)
+}
