@@ -65,14 +65,26 @@ impl Scan {
         thread::scope(|scope| {
             let mut blocks = Blocks::ahead(self, source, scope, threads());
             while let Some(block) = blocks.next()? {
-                for event in block.events().filter(|event| self.range.contains(&event.ts)) {
-                    if each(&event)?.is_break() {
-                        return Ok(());
-                    }
+                if self.for_each_in(&block, &mut each)?.is_break() {
+                    break;
                 }
             }
             Ok(())
         })
+    }
+
+    /// Calls `each` for every event of a row group, until it breaks.
+    fn for_each_in<'a>(
+        &self,
+        block: &Block<'a>,
+        each: &mut impl FnMut(&Event<'_, 'a>) -> Result<ControlFlow<()>>,
+    ) -> Result<ControlFlow<()>> {
+        for event in block.events().filter(|event| self.range.contains(&event.ts)) {
+            if each(&event)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Calls `each` for every event of several captures, with the index of its capture, in the order of the wall clock
