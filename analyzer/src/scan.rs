@@ -36,8 +36,6 @@ pub struct Scan {
     columns: Vec<ColumnId>,
     /// Range of time, ns of CLOCK_MONOTONIC.
     range: RangeInclusive<u64>,
-    /// Called by a decoding thread before it hands over a row group: tests shuffle the threads by it.
-    delay: Option<fn(usize)>,
 }
 
 impl Scan {
@@ -46,14 +44,7 @@ impl Scan {
         let mut columns: Vec<ColumnId> = LEARNT.into_iter().chain(columns).collect();
         columns.sort_unstable();
         columns.dedup();
-        Self { columns, range, delay: None }
-    }
-
-    /// Delays decoding threads by row group.
-    #[doc(hidden)]
-    pub fn with_delay(mut self, delay: fn(usize)) -> Self {
-        self.delay = Some(delay);
-        self
+        Self { columns, range }
     }
 
     /// Calls `each` for every event of a capture, in the order of the file, until it breaks.
@@ -257,9 +248,8 @@ fn groups_in(capture: &Capture, range: &RangeInclusive<u64>) -> Vec<usize> {
 fn decode(capture: &Capture, scan: &Scan, groups: &[usize], sender: &SyncSender<Result<Batch>>) {
     for group in groups {
         let batch = capture.read(*group, &scan.columns).map_err(Into::into);
-        if let Some(delay) = scan.delay {
-            delay(*group);
-        }
+        #[cfg(test)]
+        tests::delay();
         let failed = batch.is_err();
         if sender.send(batch).is_err() || failed {
             return;
@@ -302,3 +292,6 @@ impl<'a> RowCache<'a> {
         Ok(block.event(id.row as usize))
     }
 }
+
+#[cfg(test)]
+mod tests;
