@@ -151,6 +151,8 @@ impl Filter {
         let port = |range: Range, port: Option<u16>| {
             has_ports(flow.l4) && port.is_some_and(|port| range.contains(port.into()))
         };
+        // As in the recorder: those of IP, not those that ARP tells of.
+        let lies_in = |network: Network, addr: Addr| flow.l4 != "arp" && lies_in(network, addr);
         passes(&self.addr, |n| lies_in(*n, flow.src) || lies_in(*n, flow.dst))
             && passes(&self.src, |n| lies_in(*n, flow.src))
             && passes(&self.dst, |n| lies_in(*n, flow.dst))
