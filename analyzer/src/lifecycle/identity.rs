@@ -2,10 +2,9 @@
 
 use ntc::ColumnId;
 
-use crate::event::{Event, Flow, Place};
+use crate::event::{Event, Flow};
 
-/// Protocols that carry a packet in a packet, as the column `l4` names them: headers before and after are of two
-/// packets, and still it is one.
+/// Protocols that carry a packet in a packet, as the column `l4` names them.
 const CARRIERS: [&str; 8] = ["esp", "ah", "gre", "ipip", "sit", "ip", "ip6", "l2tp"];
 
 /// The last header of a packet.
@@ -19,14 +18,23 @@ pub(super) struct Identity<'a> {
     seq: Option<u32>,
     /// ICMP identifier and sequence number.
     icmp: Option<(u16, u16)>,
-    /// Hash of the first bytes of the payload.
+    /// Hash of the first bytes of the payload of TCP and UDP. An ICMP error quotes a header, which NAT translates, too.
     payload: Option<u64>,
-    /// Length, which decides whether payloads can be compared: the first bytes of a shorter packet are others.
+    /// Length.
     len: Option<u32>,
-    /// Where it was seen.
-    at: Place<'a>,
     /// Whether the header carries a tunnel.
     pub(super) tunnelled: bool,
+}
+
+/// Which way a packet is going where a header shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heading {
+    /// It is received: it may come out of a tunnel.
+    In,
+    /// It is sent: it may go into one.
+    Out,
+    /// It cannot be told.
+    Unknown,
 }
 
 /// Whether two headers are of the same packet.
@@ -43,14 +51,18 @@ pub(super) enum Same {
 impl<'a> Identity<'a> {
     /// What an event's header says, if it has one.
     pub(super) fn of(event: &Event<'_, 'a>) -> Option<Self> {
-        event.has_addresses().then(|| Self {
-            flow: event.flow(),
+        if !event.has_addresses() {
+            return None;
+        }
+        let flow = event.flow();
+        let is_stable = flow.l4 == "tcp" || flow.l4 == "udp";
+        Some(Self {
+            flow,
             ip_id: event.u32(ColumnId::IpId).filter(|id| *id != 0),
             seq: event.u32(ColumnId::TcpSeq),
             icmp: event.u16(ColumnId::IcmpId).zip(event.u16(ColumnId::IcmpSeq)),
-            payload: event.u64(ColumnId::PayloadHash),
+            payload: event.u64(ColumnId::PayloadHash).filter(|_| is_stable),
             len: event.u32(ColumnId::Len),
-            at: event.place(),
             tunnelled: event.name(ColumnId::Tunnel).is_some(),
         })
     }
@@ -62,59 +74,64 @@ impl<'a> Identity<'a> {
 
     /// Whether the next header at the same address is of the same packet.
     ///
-    /// Headers of the same protocol that share an end are compared by their numbers: address translation changes one
-    /// end, but neither the IP identification nor the sequence number. Others may be those of a packet and of the
-    /// tunnel around it, which only the way through the host can tell; where neither is a tunnel's and both are on the
-    /// same device, they are of two packets.
-    pub(super) fn compare(&self, next: &Self) -> Same {
-        if self.is_none() || next.is_none() || self.tunnelled != next.tunnelled {
-            return Same::Unknown;
-        }
-        if self.flow == next.flow {
-            return match () {
-                () if self.contradicts(next) || differ(self.icmp, next.icmp) => Same::No,
-                () if self.is_numbered_like(next) => Same::Yes,
-                () => Same::Unknown,
-            };
-        }
-        let shares_end = self.flow.src == next.flow.src || self.flow.dst == next.flow.dst;
+    /// Address translation changes one end or both, but neither the IP identification, nor the sequence number, nor the
+    /// payload; a tunnel puts another header before the packet's, on the way out, or takes it away, on the way in. What
+    /// is neither is another packet.
+    pub(super) fn compare(&self, next: &Self, heading: Heading) -> Same {
+        let (a, b) = (&self.flow, &next.flow);
+        let shares_end = a.l4 == b.l4 && (a.src == b.src || a.dst == b.dst);
         match () {
-            () if self.is_carrier() || next.is_carrier() => Same::Unknown,
-            () if self.flow == next.flow.reversed() => Same::No,
-            () if self.flow.l4 != next.flow.l4 => self.elsewhere(next),
-            () if self.contradicts(next) && (shares_end || self.is_at(next)) => Same::No,
-            () if shares_end || self.is_numbered_like(next) => Same::Unknown,
-            () => self.elsewhere(next),
+            () if self.is_none() || next.is_none() => Same::Unknown,
+            () if a == b && (self.contradicts(next) || differ(self.icmp, next.icmp)) => Same::No,
+            () if a == b && self.is_numbered_like(next) => Same::Yes,
+            () if a == b => Same::Unknown,
+            () if *a == b.reversed() => Same::No,
+            () if shares_end && self.tunnelled == next.tunnelled && self.contradicts(next) => Same::No,
+            () if shares_end || self.is_translated(next) || self.may_be_unpacked(next, heading) => {
+                Same::Unknown
+            }
+            () => Same::No,
         }
-    }
-
-    /// What headers that have nothing in common say: on one device they are of two packets.
-    fn elsewhere(&self, next: &Self) -> Same {
-        if self.is_at(next) { Same::No } else { Same::Unknown }
-    }
-
-    /// Whether both were seen on the same device.
-    fn is_at(&self, next: &Self) -> bool {
-        self.at == next.at && self.at.dev.is_some()
     }
 
     /// Whether numbers differ that nothing on the way changes.
     fn contradicts(&self, next: &Self) -> bool {
-        let same_length = self.len.is_some() && self.len == next.len;
-        differ(self.ip_id, next.ip_id)
-            || differ(self.seq, next.seq)
-            || same_length && differ(self.payload, next.payload)
+        differ(self.ip_id, next.ip_id) || differ(self.seq, next.seq) || differ(self.payload, next.payload)
     }
 
-    /// Whether numbers are equal that differ between packets.
+    /// Whether numbers are equal that differ between packets of a flow.
     fn is_numbered_like(&self, next: &Self) -> bool {
         let agree = |a: Option<u32>, b: Option<u32>| a.is_some() && a == b;
         agree(self.ip_id, next.ip_id) || self.icmp.is_some_and(|(_, seq)| seq != 0) && self.icmp == next.icmp
     }
 
-    /// Whether its protocol carries other packets.
-    fn is_carrier(&self) -> bool {
-        self.tunnelled || CARRIERS.iter().any(|carrier| self.flow.l4 == *carrier)
+    /// Whether both ends may have been translated: all numbers that both have are equal, and one is there.
+    fn is_translated(&self, next: &Self) -> bool {
+        let agree = |a: Option<u64>, b: Option<u64>| a.is_some() && a == b;
+        let (seq, next_seq) = (self.seq.map(u64::from), next.seq.map(u64::from));
+        let equal = agree(self.payload, next.payload) || agree(seq, next_seq) || self.is_numbered_like(next);
+        self.flow.l4 == next.flow.l4 && equal && !self.contradicts(next)
+    }
+
+    /// Whether one header may stand before the other in a packet, as the way that it goes allows.
+    fn may_be_unpacked(&self, next: &Self, heading: Heading) -> bool {
+        match heading {
+            Heading::In => self.may_carry(next),
+            Heading::Out => next.may_carry(self),
+            Heading::Unknown => self.may_carry(next) || next.may_carry(self),
+        }
+    }
+
+    /// Whether it may be the header of a packet that carries the other. What is inside is shorter; no more than equal
+    /// where the outer header was taken off when its length was seen. UDP may carry anything where the length leaves
+    /// room for more headers (WireGuard and others, which no column names).
+    fn may_carry(&self, inner: &Self) -> bool {
+        let lengths = self.len.zip(inner.len);
+        let is_carrier = self.tunnelled || CARRIERS.iter().any(|carrier| self.flow.l4 == *carrier);
+        match self.flow.l4 == "udp" {
+            true => lengths.map_or(is_carrier, |(outer, inner)| inner < outer),
+            false => is_carrier && lengths.is_none_or(|(outer, inner)| inner <= outer),
+        }
     }
 }
 

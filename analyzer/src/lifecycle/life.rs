@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::identity::{Identity, Same};
+use super::identity::{Heading, Identity, Same};
 use super::outcome::{End, Evidence, Outcome};
 use super::state::{Answer, Position, Rx, Tx, has_own_header};
 use super::verdict::Given;
@@ -10,6 +10,7 @@ use crate::event::{Effect, Event, Flow, Place, RowId, Snapshot};
 use crate::names::Name;
 use crate::rule::Rule;
 use ntc::ColumnId;
+use ntc::catalog::Direction;
 
 /// Devices of a life that are remembered.
 const MAX_HOPS: usize = 32;
@@ -99,7 +100,18 @@ impl<'a> Life<'a> {
         if !has_own_header(event.effect) || self.position.rewritten {
             return Same::Unknown;
         }
-        Identity::of(event).map_or(Same::Unknown, |next| self.identity.compare(&next))
+        Identity::of(event).map_or(Same::Unknown, |next| self.identity.compare(&next, self.heading(event)))
+    }
+
+    /// Which way it is going where an event shows it.
+    fn heading(&self, event: &Event<'_, 'a>) -> Heading {
+        let was_sent = self.position.sent_at != Place::default() && !self.position.received_last;
+        match (event.effect, event.about.direction) {
+            (Effect::Queue | Effect::Start, _) | (Effect::Call, Direction::Out) => Heading::Out,
+            (Effect::RxEntry | Effect::RxBacklog | Effect::Receive, _) if !was_sent => Heading::In,
+            (Effect::Call, Direction::In | Direction::Entry) if !was_sent => Heading::In,
+            _ => Heading::Unknown,
+        }
     }
 
     /// The hop of a device.

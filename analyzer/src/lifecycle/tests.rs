@@ -580,8 +580,8 @@ fn another_flow_at_the_same_device_is_another_packet_whatever_the_probe() {
 fn a_packet_out_of_a_tunnel_that_no_column_names_stays_one_life() {
     // WireGuard: the header inside has nothing in common, and the device is another.
     assert_lives(
-        "10 7 ip_rcv eth0 flow=192.0.2.1:51820>192.0.2.2:51820 id=7
-         11 7 ip_rcv wg0 flow=10.9.0.1:5>10.9.0.2:6 id=4",
+        "10 7 ip_rcv eth0 flow=192.0.2.1:51820>192.0.2.2:51820 id=7 len=156
+         11 7 ip_rcv wg0 flow=10.9.0.1:5>10.9.0.2:6 id=4 len=84",
         &["7 2 OPEN (capture ended)"],
     );
     // ESP: the device is the same.
@@ -658,5 +658,37 @@ fn of_two_packets_that_a_host_sends_and_cuts_each_is_a_life() {
         "10 7 net_dev_queue eth0 ns=1 flow=10.77.1.2:40000>10.77.2.2:7104 l4=tcp seq=100 id=7
          20 7 net_dev_queue eth1 ns=1 flow=10.77.1.2:40001>10.77.3.2:7104 l4=tcp seq=900 id=55",
         &["7 1 REUSED (end not observed)", "7 1 OPEN (capture ended)"],
+    );
+}
+
+#[test]
+fn what_no_tunnel_explains_is_another_packet() {
+    // The outer header again after the inner one; another protocol; another payload of the same flow.
+    assert_lives(
+        "10 7 ip_rcv eth0 flow=192.0.2.1:999>192.0.2.2:4789 tunnel=vxlan len=134
+         11 7 ip_rcv vxlan0 flow=10.9.0.1:5>10.9.0.2:6 len=84 payload=1
+         20 7 ip_rcv eth1 flow=192.0.2.1:999>192.0.2.2:4789 tunnel=vxlan len=134
+         30 7 ip_rcv eth2 flow=10.9.0.1>10.9.0.9 l4=icmp len=134
+         40 7 udp_rcv eth0 flow=10.9.0.1:5>10.9.0.2:6 l4=udp len=64 payload=1
+         50 7 udp_rcv eth1 flow=10.9.0.1:5>10.9.0.2:6 l4=udp len=64 payload=2",
+        &[
+            "7 2 REUSED (end not observed)",
+            "7 1 REUSED (end not observed)",
+            "7 1 REUSED (end not observed)",
+            "7 1 REUSED (end not observed)",
+            "7 1 OPEN (capture ended)",
+        ],
+    );
+}
+
+#[test]
+fn a_packet_of_which_both_ends_are_translated_stays_one_life() {
+    assert_lives(
+        "10 7 netif_receive_skb eth0 flow=10.0.0.1:5>10.0.2.2:6 payload=3 iif=2
+         15 7 net_dev_queue eth0 iif=2 flow=192.0.2.1:999>192.0.2.9:6 payload=3
+         16 7 net_dev_start_xmit eth0 iif=2
+         17 7 net_dev_xmit eth0
+         18 7 consume_skb",
+        &["7 5 TRANSMITTED by eth0"],
     );
 }
