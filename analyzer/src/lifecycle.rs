@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 
 use ahash::AHashMap;
 use ntc::ColumnId;
+use ntc::catalog::Direction;
 use serde::Serialize;
 
 use crate::event::{Effect, Event, Flow, Snapshot};
@@ -29,7 +30,7 @@ use delivery::{Received, Starts};
 pub use life::{Hop, Life, Row};
 pub use outcome::{Counts, Evidence, Outcome, OutcomeKind};
 use outcome::{End, decide};
-use state::{Rx, Step, begins, step};
+use state::{Step, begins, step};
 use verdict::{Given, verdict_hook};
 
 /// The columns that lives are rebuilt from.
@@ -378,7 +379,7 @@ impl<'a> Lives<'a> {
         let life = &mut self.slots[slot as usize];
         life.apply(event);
         life.matched = life.matched || (self.filter)(event, &life.flow);
-        if Rx::of(event.effect) > Rx::None {
+        if is_in_protocols(event) {
             self.received.set(event, (slot, life.start));
         }
         self.keep(slot, event, Name::NONE);
@@ -499,6 +500,13 @@ impl<'a> Lives<'a> {
             self.close(*slot, end, done);
         }
     }
+}
+
+/// Whether the protocols have the packet on this CPU, so that a socket there may announce it. One in the backlog has yet
+/// to come to them.
+fn is_in_protocols(event: &Event<'_, '_>) -> bool {
+    let is_call = event.effect == Effect::Call && event.about.direction == Direction::In;
+    event.effect == Effect::Receive || is_call
 }
 
 #[cfg(test)]

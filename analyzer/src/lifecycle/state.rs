@@ -239,7 +239,7 @@ fn is_loopback(at: &Place<'_>) -> bool {
 /// | any | shows another packet | another packet |
 /// | was received last | was received (`iif` set), or shows the same packet | forwarded: goes on |
 /// | was received last | is the host's own (`iif` null) | another packet, unless out of a tunnel |
-/// | is inside the driver of another device | | a device stack: goes on |
+/// | is inside the driver of another device | | a device stack: goes on, as does what shows the same packet |
 /// | was taken by every driver it was given to | | another packet |
 fn queueing(life: &Life<'_>, event: &Event<'_, '_>, same: Same, limits: &Thresholds) -> bool {
     if life.hop(&event.place()).is_some_and(|hop| hop.sent >= Tx::Queued) {
@@ -251,7 +251,9 @@ fn queueing(life: &Life<'_>, event: &Event<'_, '_>, same: Same, limits: &Thresho
     if life.position.received_last {
         return event.was_received() || life.is_tunnelled() || same == Same::Yes;
     }
-    is_inside_driver(life, event, limits) || !life.hops.iter().any(|hop| hop.sent >= Tx::Given)
+    same == Same::Yes
+        || is_inside_driver(life, event, limits)
+        || !life.hops.iter().any(|hop| hop.sent >= Tx::Given)
 }
 
 /// Whether the life was given to a driver that has not answered yet, a moment ago.

@@ -692,3 +692,31 @@ fn a_packet_of_which_both_ends_are_translated_stays_one_life() {
         &["7 5 TRANSMITTED by eth0"],
     );
 }
+
+#[test]
+fn a_packet_that_rests_in_a_driver_stays_one_life() {
+    assert_lives(
+        "10 7 net_dev_queue over flow=10.77.3.3:5>10.77.3.2:6 id=4
+         11 7 net_dev_start_xmit over
+         12 7 ip_output kind=pkt flow=10.77.2.2:60865>10.77.1.2:4789 id=77 tunnel=vxlan
+         10313 7 net_dev_queue eth0 tunnel=vxlan
+         10314 7 net_dev_start_xmit eth0 tunnel=vxlan
+         10315 7 net_dev_xmit eth0
+         10316 7 net_dev_xmit over
+         10317 7 consume_skb",
+        &["7 8 TRANSMITTED by eth0"],
+    );
+}
+
+#[test]
+fn a_packet_in_the_backlog_is_not_the_one_that_a_socket_announces() {
+    assert_lives(
+        "10 9 netif_receive_skb eth0 ns=3 iif=2 flow=10.0.0.1:5>10.0.0.2:6 id=9
+         11 7 netif_rx right ns=2 flow=10.0.0.2>10.0.0.1 l4=icmp id=1
+         12 9 udp_rcv kind=pkt eth0 ns=3 iif=2
+         13 - sk_data_ready ctx=softirq family=inet local=10.0.0.2:6
+         14 7 netif_receive_skb right ns=2 iif=3
+         15 7 net_dev_queue left ns=2 iif=3",
+        &["9 2 DELIVERED (sk_data_ready)", "7 3 OPEN (capture ended)"],
+    );
+}
