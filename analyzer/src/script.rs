@@ -5,7 +5,8 @@
 
 use std::collections::HashMap;
 
-use ntc::{Batch, Metadata, Rows, catalog};
+use ntc::schema::Type;
+use ntc::{Batch, ColumnId, Metadata, Rows, Value, catalog};
 
 use crate::event::{Block, Event};
 use crate::names::Names;
@@ -119,75 +120,63 @@ impl Line {
     }
 }
 
-/// Sets a column by its key in scripts.
+/// The keys of scripts that are not the names of their columns.
+const SHORT: [(&str, &str); 11] = [
+    ("at", "location"),
+    ("ns", "netns"),
+    ("id", "ip_id"),
+    ("seq", "tcp_seq"),
+    ("ack", "tcp_ack"),
+    ("payload", "payload_hash"),
+    ("flags", "tcp_flags"),
+    ("old", "old_state"),
+    ("new", "new_state"),
+    ("n", "seq"),
+    ("of", "entry"),
+];
+
+/// Sets a column, or several, by a key of scripts.
 fn put(rows: &mut Rows, row: usize, kind: &str, (key, value): (&str, &str)) {
-    let number = || value.parse::<u32>().unwrap();
+    let mut ends = |addr: &str, port: &str| {
+        let (text, number) = end(value);
+        set(rows, row, addr, text);
+        number.into_iter().for_each(|number| set(rows, row, port, number));
+    };
     match key {
+        "cpu" | "kind" => {}
         "flow" => {
             let (src, dst) = value.split_once('>').unwrap();
             put(rows, row, kind, ("local", src));
             put(rows, row, kind, ("remote", dst));
         }
-        "local" => {
-            let (addr, port) = end(value);
-            rows.saddr.put_str(row, addr);
-            port.into_iter().for_each(|port| rows.sport.put(row, port));
-        }
-        "remote" => {
-            let (addr, port) = end(value);
-            rows.daddr.put_str(row, addr);
-            port.into_iter().for_each(|port| rows.dport.put(row, port));
-        }
-        "l4" => rows.l4.put_str(row, value),
-        "dev" => rows.dev.put_str(row, value),
-        "reason" => rows.reason.put_str(row, value),
-        "at" => rows.location.put_str(row, value),
-        "stack" => rows.stack.put_str(row, value),
-        "cpu" | "kind" => {}
-        "iif" => rows.iif.put(row, number()),
-        "ns" => rows.netns.put(row, number()),
-        "id" => rows.ip_id.put(row, number()),
-        "sk" => rows.sk.put(row, number().into()),
-        "pid" => rows.pid.put(row, number()),
-        "seq" => rows.tcp_seq.put(row, number()),
-        "ack" => rows.tcp_ack.put(row, number()),
-        "payload" => rows.payload_hash.put(row, number().into()),
-        "ret" => rows.ret.put(row, value.parse().unwrap()),
-        "flags" => rows.tcp_flags.put_str(row, value),
-        "tunnel" => rows.tunnel.put_str(row, value),
-        "ctx" => rows.ctx.put_str(row, value),
-        "family" => rows.family.put_str(row, value),
-        "old" => rows.old_state.put_str(row, value),
-        "new" => rows.new_state.put_str(row, value),
-        "rmem" => rows.rmem.put(row, number()),
-        "rcvbuf" => rows.rcvbuf.put(row, number()),
-        "backlog" => rows.backlog.put(row, number()),
-        "max_backlog" => rows.max_backlog.put(row, number()),
-        "n" => rows.seq.put(row, number().into()),
-        "of" => rows.entry.put(row, number().into()),
-        "child" => rows.child.put(row, u64::from_str_radix(value, 16).unwrap()),
-        "says" if kind == "link" => rows.relation.put_str(row, value),
-        "says" => rows.verdict.put_str(row, value),
-        "table" => rows.table.put_str(row, value),
-        "chain" => rows.chain.put_str(row, value),
-        "hook" => rows.hook.put_str(row, value),
-        "handle" => rows.handle.put(row, number().into()),
-        "step" => rows.step.put_str(row, value),
-        "hooks" => rows.hooks.put_str(row, value),
-        "len" => rows.len.put(row, number()),
+        "local" => ends("saddr", "sport"),
+        "remote" => ends("daddr", "dport"),
         "icmp" => {
-            let (kind, code) = value.split_once('/').unwrap();
-            rows.icmp_type.put(row, kind.parse().unwrap());
-            rows.icmp_code.put(row, code.parse().unwrap());
+            let (of_kind, code) = value.split_once('/').unwrap();
+            set(rows, row, "icmp_type", of_kind);
+            set(rows, row, "icmp_code", code);
         }
-        other => panic!("no such key: {other}"),
+        "says" => set(rows, row, if kind == "link" { "relation" } else { "verdict" }, value),
+        key => {
+            let column = SHORT.iter().find(|(short, _)| *short == key).map_or(key, |(_, column)| column);
+            set(rows, row, column, value);
+        }
     }
 }
 
+/// Sets a column by its name.
+fn set(rows: &mut Rows, row: usize, column: &str, value: &str) {
+    let id = ColumnId::from_name(column).unwrap_or_else(|| panic!("no such column: {column}"));
+    let value = match id.column().kind {
+        Type::Text => Value::Text(value),
+        Type::I64 => Value::Signed(value.parse().unwrap()),
+        _ if id == ColumnId::Child => Value::Unsigned(u64::from_str_radix(value, 16).unwrap()),
+        _ => Value::Unsigned(value.parse().unwrap()),
+    };
+    rows.put(row, id, value).unwrap();
+}
+
 /// One end: `10.0.0.1:5` or `10.0.0.1`.
-fn end(text: &str) -> (&str, Option<u16>) {
-    match text.split_once(':') {
-        Some((addr, port)) => (addr, Some(port.parse().unwrap())),
-        None => (text, None),
-    }
+fn end(text: &str) -> (&str, Option<&str>) {
+    text.split_once(':').map_or((text, None), |(addr, port)| (addr, Some(port)))
 }
