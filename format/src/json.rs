@@ -1,6 +1,6 @@
 //! The metadata as JSON, within bounds that readers can hold.
 
-use crate::checkpoint::MAX_PAYLOAD;
+use crate::durability::checkpoint::MAX_PAYLOAD;
 use crate::metadata::Metadata;
 
 /// Objects and entries that a reader accepts: each takes up to some hundred bytes in memory.

@@ -5,45 +5,22 @@
 
 #![forbid(unsafe_code)]
 
-mod bits;
 pub mod catalog;
-mod checkpoint;
-mod chunk;
 pub mod columns;
-mod decode;
-mod delta;
-mod disk;
+mod durability;
+mod encoding;
 mod error;
-mod foreign;
-#[cfg(test)]
-mod forged;
-mod group;
-mod journal;
 mod json;
-mod kinds;
-mod layout;
-mod levels;
-mod log;
 pub mod metadata;
-mod nulls;
-pub mod reader;
-mod recover;
-mod repair;
-pub mod rows;
-mod runs;
-mod scan;
+mod reading;
 pub mod schema;
-mod source;
-mod stranger;
-mod thrift;
-mod widen;
-pub mod writer;
+mod writing;
 
 pub use columns::{Batch, ColumnId, Value};
+pub use durability::recover::Recovery;
+pub use durability::repair::{Repaired, repair};
 pub use error::Error;
-pub use metadata::*;
-pub use reader::{Capture, Group, State, exercise};
-pub use recover::Recovery;
-pub use repair::{Repaired, repair};
-pub use rows::Rows;
-pub use writer::{Finished, Options, Writer};
+pub use metadata::{ClockSample, Count, Host, Interface, METADATA_KEY, Metadata, Probe, Stopped, Totals};
+pub use reading::reader::{Capture, Group, State, exercise};
+pub use writing::rows::{self, Rows};
+pub use writing::writer::{Finished, Options, Writer};

@@ -2,7 +2,7 @@
 
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
 
-use crate::bits::{self, Packer};
+use crate::encoding::bits::{self, Packer};
 
 /// Values that are packed at once.
 const PACKED: usize = 4096;

@@ -2,7 +2,7 @@
 
 use arrow_buffer::{BooleanBufferBuilder, NullBuffer};
 
-use crate::bits;
+use crate::encoding::bits;
 
 /// Rows of a byte.
 const BYTE: usize = 8;
@@ -71,7 +71,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::runs::decode_levels;
+    use crate::encoding::runs::decode_levels;
 
     proptest! {
         #[test]

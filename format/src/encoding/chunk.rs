@@ -13,11 +13,11 @@ use arrow_array::types::{Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type
 use arrow_array::{Array, ArrayRef, BinaryArray};
 use arrow_buffer::NullBuffer;
 
-use crate::bits;
-use crate::delta::Deltas;
-use crate::layout::{self, Encoding};
-use crate::levels::Levels;
-use crate::runs::Runs;
+use crate::encoding::bits;
+use crate::encoding::delta::Deltas;
+use crate::encoding::layout::{self, Encoding};
+use crate::encoding::levels::Levels;
+use crate::encoding::runs::Runs;
 use crate::schema::{Column, Layout, Type};
 
 /// A map whose hasher is keyed by random bits, as the values come from the network.

@@ -2,9 +2,9 @@
 //!
 //! `FORMAT.md` gives the bytes one by one.
 
-use crate::bits;
-use crate::group::LEVEL;
-use crate::layout::{Chunk, Extent};
+use crate::encoding::bits;
+use crate::encoding::group::LEVEL;
+use crate::encoding::layout::{Chunk, Extent};
 use crate::schema::FORMAT_MAJOR;
 
 /// What a checkpoint begins with. The first byte is no text and the last two tell a transfer as text.

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::{Field, Schema};
 
-use crate::checkpoint::{self, Head};
 use crate::columns::{Batch, ColumnId};
-use crate::decode::{self, Pages};
+use crate::durability::checkpoint::{self, Head};
+use crate::durability::recover::{self, Found, Recovery};
+use crate::durability::scan;
+use crate::encoding::decode::{self, Pages};
+use crate::encoding::layout::{Chunk, Page};
 use crate::error::Error;
-use crate::foreign::{self, Foreign, Opened};
-use crate::layout::{Chunk, Page};
 use crate::metadata::Metadata;
-use crate::nulls;
-use crate::recover::{self, Found, Recovery};
-use crate::scan;
+use crate::reading::foreign::{self, Foreign, Opened};
+use crate::reading::nulls;
+use crate::reading::source::Source;
 use crate::schema::{Column, Type};
-use crate::source::Source;
 
 /// The largest page that is read, before and after compression.
 const MAX_PAGE: u64 = 64 << 20;

@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 
-use crate::checkpoint::Kind;
-use crate::disk;
+use crate::durability::checkpoint::Kind;
+use crate::durability::disk;
+use crate::durability::journal::Journal;
+use crate::durability::log::{Encoded, Log};
+use crate::encoding::group::{self, Group, MAX_ROWS};
 use crate::error::Error;
-use crate::group::{self, Group, MAX_ROWS};
-use crate::journal::Journal;
-use crate::kinds::Kinds;
-use crate::log::{Encoded, Log};
 use crate::metadata::Metadata;
 use crate::schema::{FORMAT_MAJOR, FORMAT_MINOR};
+use crate::writing::kinds::Kinds;
 
 /// The least room to begin with, unless less is asked for.
 const LEAST_RESERVE: u64 = 2 << 20;

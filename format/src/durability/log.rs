@@ -5,12 +5,12 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::checkpoint::{self, Head, Kind, Payload};
-use crate::disk;
+use crate::durability::checkpoint::{self, Head, Kind, Payload};
+use crate::durability::disk;
+use crate::encoding::group::Span;
+use crate::encoding::layout::{self, Chunk, Extent};
 use crate::error::Error;
-use crate::group::Span;
 use crate::json;
-use crate::layout::{self, Chunk, Extent};
 use crate::metadata::{METADATA_KEY, Metadata};
 
 /// What a Parquet file begins and ends with.

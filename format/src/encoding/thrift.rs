@@ -1,6 +1,6 @@
 //! Writes Thrift's compact protocol, as far as Parquet's page headers and footer need it.
 
-use crate::bits;
+use crate::encoding::bits;
 
 /// Thrift's number for a 32-bit integer, also used for enums.
 pub const I32: u8 = 5;

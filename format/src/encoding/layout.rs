@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use crate::bits;
+use crate::encoding::bits;
+use crate::encoding::thrift::{self, Struct};
 use crate::schema::{self, Column, TYPES, Type};
-use crate::thrift::{self, Struct};
 
 /// Who wrote the file, in Parquet's words.
 const CREATED_BY: &str = concat!("ntc version ", env!("CARGO_PKG_VERSION"));

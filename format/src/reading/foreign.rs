@@ -20,17 +20,17 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 
-use crate::checkpoint::MAGIC;
 use crate::columns::ColumnId;
+use crate::durability::checkpoint::MAGIC;
+use crate::durability::log::PARQUET;
 use crate::error::Error;
 use crate::json;
-use crate::log::PARQUET;
 use crate::metadata::{METADATA_KEY, Metadata};
-use crate::nulls;
-use crate::reader::Group;
+use crate::reading::nulls;
+use crate::reading::reader::Group;
+use crate::reading::source::Source;
+use crate::reading::widen;
 use crate::schema::{self, FORMAT_MAJOR};
-use crate::source::Source;
-use crate::widen;
 
 /// Rows that are read at once: a larger row group is read in slices.
 const SLICE_ROWS: usize = 1 << 17;

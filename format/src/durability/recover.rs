@@ -3,17 +3,17 @@
 use std::io;
 use std::path::Path;
 
-use crate::checkpoint::{Head, Kind, MAGIC};
+use crate::durability::checkpoint::{Head, Kind, MAGIC};
+use crate::durability::journal::Journal;
+use crate::durability::log::PARQUET;
+use crate::durability::scan;
 use crate::error::Error;
-use crate::journal::Journal;
 use crate::json;
-use crate::log::PARQUET;
 use crate::metadata::Metadata;
-use crate::reader::State;
-use crate::scan;
+use crate::reading::reader::State;
+use crate::reading::source::Source;
+use crate::reading::stranger;
 use crate::schema::FORMAT_MAJOR;
-use crate::source::Source;
-use crate::stranger;
 
 /// Bytes of a file's beginning that tell what it is.
 const START: u64 = 512;

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use crate::durability::log::PARQUET;
 use crate::error::Error;
-use crate::log::PARQUET;
 
 /// What files of other kinds begin with.
 const KINDS: &[(&[u8], &str)] = &[

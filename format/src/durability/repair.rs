@@ -7,12 +7,12 @@ use std::time::Duration;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 
 use crate::columns::ColumnId;
+use crate::durability::journal::Journal;
 use crate::error::Error;
-use crate::journal::Journal;
-use crate::nulls;
-use crate::reader::Capture;
+use crate::reading::nulls;
+use crate::reading::reader::Capture;
 use crate::schema::{self, COLUMNS, Column};
-use crate::writer::{Finished, Options, Writer};
+use crate::writing::writer::{Finished, Options, Writer};
 
 /// What a repair found and wrote.
 #[derive(Clone, Debug)]

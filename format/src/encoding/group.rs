@@ -7,9 +7,9 @@ use arrow_array::types::UInt64Type;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use zstd::bulk::Compressor;
 
-use crate::chunk::{Encoded, Encoder};
+use crate::encoding::chunk::{Encoded, Encoder};
+use crate::encoding::layout::{self, Chunk, Page};
 use crate::error::Error;
-use crate::layout::{self, Chunk, Page};
 use crate::schema::{self, Column, Type};
 
 /// Compression level of checkpoints, and of pages when there is no time to lose.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::checkpoint::{self, HEAD, Head, Kind, Payload};
-use crate::scan;
-use crate::source::Source;
+use crate::durability::checkpoint::{self, HEAD, Head, Kind, Payload};
+use crate::durability::scan;
+use crate::reading::source::Source;
 use crate::{Capture, ColumnId, Metadata, Options, Rows, Writer};
 
 /// How often each test forges anew; 20,000 rounds found nothing more.

@@ -1,6 +1,6 @@
 //! Parquet's `DELTA_BINARY_PACKED`: differences to the value before, packed in blocks of 128.
 
-use crate::bits;
+use crate::encoding::bits;
 
 /// Values of a block.
 const BLOCK: usize = 128;

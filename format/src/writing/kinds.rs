@@ -55,7 +55,7 @@ impl Kinds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rows::Rows;
+    use crate::writing::rows::Rows;
 
     /// Rows of these kinds.
     fn rows(kinds: impl Iterator<Item = String>) -> RecordBatch {

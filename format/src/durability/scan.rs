@@ -2,10 +2,10 @@
 
 use std::io;
 
-use crate::checkpoint::{self, HEAD, Head, Kind, MAGIC, Payload, TAIL};
-use crate::group::MAX_ROWS;
-use crate::log::PARQUET;
-use crate::source::Source;
+use crate::durability::checkpoint::{self, HEAD, Head, Kind, MAGIC, Payload, TAIL};
+use crate::durability::log::PARQUET;
+use crate::encoding::group::MAX_ROWS;
+use crate::reading::source::Source;
 
 /// Bytes that are searched first: mostly the next checkpoint is near.
 const FIRST_WINDOW: u64 = 1 << 16;

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 
-use crate::checkpoint::Kind;
-use crate::disk;
+use crate::durability::checkpoint::Kind;
+use crate::durability::disk;
+use crate::durability::log::{Encoded, Log};
+use crate::encoding::group::{Group, LEVEL};
 use crate::error::Error;
-use crate::group::{Group, LEVEL};
-use crate::log::{Encoded, Log};
 use crate::metadata::Metadata;
 
 /// A journal. Its file is made when it is first needed, which on a busy host is never.

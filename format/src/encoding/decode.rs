@@ -1,4 +1,4 @@
-//! Decodes the columns of a row group. Nothing here trusts its input: what is not as [`crate::chunk`] writes it
+//! Decodes the columns of a row group. Nothing here trusts its input: what is not as [`crate::encoding::chunk`] writes it
 //! yields nothing.
 
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use arrow_array::{
 };
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 
-use crate::bits;
-use crate::delta;
-use crate::layout::{self, Chunk, Encoding};
-use crate::runs;
+use crate::encoding::bits;
+use crate::encoding::delta;
+use crate::encoding::layout::{self, Chunk, Encoding};
+use crate::encoding::runs;
 use crate::schema::Type;
 
 /// The pages of a column, decompressed.

@@ -14,7 +14,7 @@ use arrow_schema::ArrowError;
 
 use crate::columns::{ColumnId, Value};
 use crate::error::Error;
-use crate::nulls;
+use crate::reading::nulls;
 use crate::schema::{self, Type};
 
 /// A dictionary with more entries than this is emptied by [`Rows::finish`].

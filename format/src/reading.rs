@@ -1,0 +1,8 @@
+//! File -> batches of columns: our own row groups, and those that another program wrote.
+
+pub(crate) mod foreign;
+pub(crate) mod nulls;
+pub(crate) mod reader;
+pub(crate) mod source;
+pub(crate) mod stranger;
+pub(crate) mod widen;
