@@ -51,15 +51,17 @@ pub(super) enum Same {
 impl<'a> Identity<'a> {
     /// What an event's header says, if it has one.
     pub(super) fn of(event: &Event<'_, 'a>) -> Option<Self> {
-        if !event.has_addresses() {
+        let flow = event.flow();
+        // On the way out, functions see headers before they are filled in: without a protocol, or without any TCP flag.
+        if !event.has_addresses() || flow.l4 == "0" {
             return None;
         }
-        let flow = event.flow();
-        let is_stable = flow.l4 == "tcp" || flow.l4 == "udp";
+        let is_filled_in = flow.l4 == "tcp" && event.name(ColumnId::TcpFlags).is_some();
+        let is_stable = is_filled_in || flow.l4 == "udp";
         Some(Self {
             flow,
             ip_id: event.u32(ColumnId::IpId).filter(|id| *id != 0),
-            seq: event.u32(ColumnId::TcpSeq),
+            seq: event.u32(ColumnId::TcpSeq).filter(|_| is_filled_in),
             icmp: event.u16(ColumnId::IcmpId).zip(event.u16(ColumnId::IcmpSeq)),
             payload: event.u64(ColumnId::PayloadHash).filter(|_| is_stable),
             len: event.u32(ColumnId::Len),

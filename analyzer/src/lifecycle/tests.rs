@@ -720,3 +720,14 @@ fn a_packet_in_the_backlog_is_not_the_one_that_a_socket_announces() {
         &["9 2 DELIVERED (sk_data_ready)", "7 3 OPEN (capture ended)"],
     );
 }
+
+#[test]
+fn a_header_that_is_not_filled_in_yet_tells_nothing() {
+    assert_lives(
+        "10 7 ip_build_and_send_pkt flow=127.0.0.1>127.0.0.1 l4=0
+         11 7 __ip_local_out flow=127.0.0.1:7105>127.0.0.1:4465 l4=tcp seq=0 payload=1
+         12 7 ip_output flow=127.0.0.1:7105>127.0.0.1:4465 l4=tcp seq=365927507 flags=SA payload=2
+         13 7 net_dev_queue lo flow=127.0.0.1:7105>127.0.0.1:4465 l4=tcp flags=SA",
+        &["7 4 OPEN (capture ended)"],
+    );
+}
