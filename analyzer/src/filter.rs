@@ -113,6 +113,19 @@ impl Filter {
         self.asked.as_ref().map(|asked| asked.mask(batch))
     }
 
+    /// Whether every event passes: most questions are about all of a capture.
+    pub fn takes_all(&self) -> bool {
+        let ends = self.addr.is_empty() && self.src.is_empty() && self.dst.is_empty();
+        let ports = self.port.is_empty() && self.sport.is_empty() && self.dport.is_empty();
+        let place = self.dev.is_empty() && self.netns.is_empty();
+        let task = self.pid.is_empty() && self.comm.is_empty();
+        let header = self.proto.is_empty() && self.len.is_empty() && self.tcp_flags.is_none();
+        let packet = header && self.skb.is_empty() && self.asked.is_none();
+        let what = self.probe.is_empty() && self.reason.is_empty();
+        let rule = self.table.is_empty() && self.chain.is_empty();
+        ends && ports && place && task && packet && what && rule
+    }
+
     /// Whether an event passes. `flow` is that of its packet, for events that carry no header.
     pub fn event(&self, event: &Event<'_, '_>, flow: &Flow<'_>) -> bool {
         let own = if event.has_addresses() { &event.flow() } else { flow };

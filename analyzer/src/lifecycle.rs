@@ -27,6 +27,7 @@ use crate::names::{Name, Names};
 use crate::rule::Rule;
 use calls::{Calls, LifeRef};
 use delivery::{Received, Starts};
+use identity::Identity;
 pub use life::{Hop, Life, Row};
 pub use outcome::{Counts, Evidence, Outcome, OutcomeKind};
 use outcome::{End, decide};
@@ -232,12 +233,13 @@ impl<'a> Lives<'a> {
 
     /// Something happened to a packet.
     fn happened(&mut self, event: &Event<'_, 'a>, done: &mut impl FnMut(&Life<'a>)) {
-        let Some(slot) = self.life_of(event, done) else {
+        let header = Identity::of(event);
+        let Some(slot) = self.life_of(event, header.as_ref(), done) else {
             // What a tracepoint told already, the functions that it calls tell again.
             self.tally.orphans += u64::from(event.effect != Effect::Free);
             return;
         };
-        self.add(slot, event);
+        self.add(slot, event, header);
         let life = &mut self.slots[slot as usize];
         match event.effect {
             Effect::Drop | Effect::HardwareDrop | Effect::Consume | Effect::Free => {
@@ -297,7 +299,7 @@ impl<'a> Lives<'a> {
     fn linked(&mut self, event: &Event<'_, 'a>, done: &mut impl FnMut(&Life<'a>)) {
         let parent = self.open.get(&event.skb).copied();
         if let Some(slot) = parent {
-            self.add(slot, event);
+            self.add(slot, event, None);
         }
         let (child, relation) = (event.u64(ColumnId::Child).unwrap_or(0), event.name(ColumnId::Relation));
         if child == event.skb || child == 0 {
@@ -316,7 +318,7 @@ impl<'a> Lives<'a> {
         if let Some(slot) = parent {
             self.inherit(slot, born, relation);
         }
-        self.add(born, event);
+        self.add(born, event, None);
     }
 
     /// Gives a derived packet what it has of its parent.
@@ -333,7 +335,12 @@ impl<'a> Lives<'a> {
     }
 
     /// The life that an event belongs to; a new one if it begins one.
-    fn life_of(&mut self, event: &Event<'_, 'a>, done: &mut impl FnMut(&Life<'a>)) -> Option<u32> {
+    fn life_of(
+        &mut self,
+        event: &Event<'_, 'a>,
+        header: Option<&Identity<'a>>,
+        done: &mut impl FnMut(&Life<'a>),
+    ) -> Option<u32> {
         if event.effect == Effect::Sent
             && let Some(given) = self.starts.take(event)
         {
@@ -344,7 +351,7 @@ impl<'a> Lives<'a> {
             return begins(event.effect).then(|| self.begin(event.skb, event.ts, done));
         };
         let life = &self.slots[slot as usize];
-        match step(life, event, life.same(event), &self.limits) {
+        match step(life, event, life.same(event, header), &self.limits) {
             Step::Continue => Some(slot),
             Step::New => {
                 self.close(slot, End::Reused, done);
@@ -375,9 +382,9 @@ impl<'a> Lives<'a> {
     }
 
     /// Adds an event to its life.
-    fn add(&mut self, slot: u32, event: &Event<'_, 'a>) {
+    fn add(&mut self, slot: u32, event: &Event<'_, 'a>, header: Option<Identity<'a>>) {
         let life = &mut self.slots[slot as usize];
-        life.apply(event);
+        life.apply(event, header);
         life.matched = life.matched || (self.filter)(event, &life.flow);
         if is_in_protocols(event) {
             self.received.set(event, (slot, life.start));

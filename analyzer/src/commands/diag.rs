@@ -106,8 +106,9 @@ fn answer(source: &Source, knowledge: &Knowledge, detail: bool) -> Result<Diagno
 /// Rebuilds lives and watches them.
 fn diagnose<'a>(source: &'a Source, knowledge: &'a Knowledge) -> Result<(Tally, Vec<Finding>)> {
     let Source { names, losses, filter, .. } = source;
+    let all = filter.takes_all();
     let mut lives = Lives::new(names, knowledge, losses, Keep::Summary)
-        .with_filter(|event, flow| filter.event(event, flow));
+        .with_filter(move |event, flow| all || filter.event(event, flow));
     let mut observer = Observer::new(names, knowledge);
     let mut matching = Counts::default();
     let mut done = |life: &Life<'a>, observer: &mut Observer<'a>| {
@@ -119,8 +120,7 @@ fn diagnose<'a>(source: &'a Source, knowledge: &'a Knowledge) -> Result<(Tally, 
     let columns = lifecycle::COLUMNS.into_iter().chain(diag::COLUMNS).chain(filter.columns());
     Scan::new(columns, filter.range()).for_each(source, |event| {
         lives.push(event, &mut |life| done(life, &mut observer));
-        let flow = lives.flow_at(event.skb).unwrap_or_default();
-        if filter.event(event, &flow) {
+        if all || filter.event(event, &lives.flow_at(event.skb).unwrap_or_default()) {
             observer.event(event, &lives);
         }
         Ok(ControlFlow::Continue(()))

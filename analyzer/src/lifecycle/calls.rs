@@ -35,7 +35,9 @@ impl Calls {
             return;
         }
         // Numbers grow on a CPU, but an interrupt may come between a number and its time.
-        let position = calls.partition_point(|(number, _)| *number < call);
+        let is_newest = calls.back().is_none_or(|(newest, _)| *newest < call);
+        let position =
+            if is_newest { calls.len() } else { calls.partition_point(|(number, _)| *number < call) };
         if calls.get(position).is_none_or(|(number, _)| *number != call) {
             calls.insert(position, (call, Some(life)));
             self.count += 1;

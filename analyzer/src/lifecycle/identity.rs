@@ -2,6 +2,7 @@
 
 use ntc::ColumnId;
 
+use super::state::has_own_header;
 use crate::event::{Event, Flow};
 
 /// Protocols that carry a packet in a packet, as the column `l4` names them.
@@ -49,8 +50,11 @@ pub(super) enum Same {
 }
 
 impl<'a> Identity<'a> {
-    /// What an event's header says, if it has one.
+    /// What an event's header says, if it has one of its packet's.
     pub(super) fn of(event: &Event<'_, 'a>) -> Option<Self> {
+        if !has_own_header(event.effect) {
+            return None;
+        }
         let flow = event.flow();
         // On the way out, functions see headers before they are filled in: without a protocol, or without any TCP flag.
         if !event.has_addresses() || flow.l4 == "0" {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::identity::{Heading, Identity, Same};
 use super::outcome::{End, Evidence, Outcome};
-use super::state::{Answer, Position, Rx, Tx, has_own_header};
+use super::state::{Answer, Position, Rx, Tx};
 use super::verdict::Given;
 use crate::event::{Effect, Event, Flow, Place, RowId, Snapshot};
 use crate::names::Name;
@@ -96,11 +96,11 @@ impl<'a> Life<'a> {
     }
 
     /// Whether an event shows this packet, by its header.
-    pub(super) fn same(&self, event: &Event<'_, 'a>) -> Same {
-        if !has_own_header(event.effect) || self.position.rewritten {
+    pub(super) fn same(&self, event: &Event<'_, 'a>, header: Option<&Identity<'a>>) -> Same {
+        if self.position.rewritten {
             return Same::Unknown;
         }
-        Identity::of(event).map_or(Same::Unknown, |next| self.identity.compare(&next, self.heading(event)))
+        header.map_or(Same::Unknown, |next| self.identity.compare(next, self.heading(event)))
     }
 
     /// Which way it is going where an event shows it.
@@ -148,8 +148,8 @@ impl<'a> Life<'a> {
         *self = Self { skb, hops, rows, ..Self::default() };
     }
 
-    /// Brings it up to date with one of its events.
-    pub(super) fn apply(&mut self, event: &Event<'_, 'a>) {
+    /// Brings it up to date with one of its events, and the header that it shows.
+    pub(super) fn apply(&mut self, event: &Event<'_, 'a>, header: Option<Identity<'a>>) {
         self.end = self.end.max(event.ts);
         self.count = self.count.saturating_add(1);
         match event.effect {
@@ -163,9 +163,7 @@ impl<'a> Life<'a> {
             Effect::Link => self.position.rewritten |= event.name(ColumnId::Relation) == "encapsulation",
             _ => {}
         }
-        if has_own_header(event.effect)
-            && let Some(identity) = Identity::of(event)
-        {
+        if let Some(identity) = header {
             self.identity = identity;
             self.position.rewritten = false;
             if self.flow.is_none() {
