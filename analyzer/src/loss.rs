@@ -41,6 +41,11 @@ impl Losses {
         self.counted.max(known.rows_lost).max(known.gaps_lost)
     }
 
+    /// Whether there may be losses to learn of.
+    pub fn may_be_any(&self) -> bool {
+        self.has_any
+    }
+
     /// Whether events were lost between two times.
     pub fn overlap(&self, start: u64, end: u64) -> bool {
         if !self.has_any {

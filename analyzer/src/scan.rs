@@ -158,6 +158,8 @@ impl<'scope, 'a> Cursor<'scope, 'a> {
                 self.row += 1;
             }
             self.row = 0;
+            // Before the next is read, so that there is only one of them.
+            self.block = None;
             self.block = self.blocks.next()?;
             if self.block.is_none() {
                 return Ok(None);
@@ -217,7 +219,9 @@ impl<'scope, 'a> Blocks<'scope, 'a> {
         if self.learnt.is_none() {
             self.learnt = self.learn()?;
         }
-        let following = self.learn()?;
+        // Of many captures, one row group each is enough in memory, where there is no loss to learn of.
+        let looks_ahead = !self.receivers.is_empty() || self.source.losses.may_be_any();
+        let following = if looks_ahead { self.learn()? } else { None };
         let Some((group, batch)) = std::mem::replace(&mut self.learnt, following) else { return Ok(None) };
         Ok(Some(self.source.block(group, batch)))
     }

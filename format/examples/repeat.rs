@@ -90,7 +90,9 @@ fn shifted(batch: &Batch, time: u64, length: &Length) -> Result<RecordBatch, Box
     };
     replace(ColumnId::Ts, &|ts| each::<UInt64Type>(ts, |_, ts| ts + time * length.time));
     for address in [ColumnId::Skb, ColumnId::Head, ColumnId::Sk] {
-        replace(address, &|at| each::<UInt64Type>(at, |_, at| if at == 0 { 0 } else { at + time * APART }));
+        replace(address, &|at| {
+            each::<UInt64Type>(at, |_, at| if at == 0 { 0 } else { at.wrapping_add(time * APART) })
+        });
     }
     let cpus = batch.unsigned(ColumnId::Cpu);
     let events = |row| cpus.get(row).and_then(|cpu| length.events.get(cpu as usize)).copied().unwrap_or(0);

@@ -78,9 +78,10 @@ fn for_each_event(
 ) -> Result<()> {
     let mut left = sources.first().and_then(|source| source.filter.limit).unwrap_or(u64::MAX);
     let scan = |source: &Source| {
-        // Those of lives are the ones that filters look at.
-        let of_filter = lifecycle::COLUMNS.into_iter().chain(source.filter.columns());
-        Scan::new(columns.iter().copied().chain(of_filter), source.filter.range())
+        // Those of lives are the ones that filters look at. Raw bytes are not shown.
+        let of_lives = lifecycle::COLUMNS.into_iter().filter(|_| !source.filter.takes_all());
+        let shown = columns.iter().copied().filter(|id| *id != ColumnId::Header);
+        Scan::new(shown.chain(of_lives).chain(source.filter.columns()), source.filter.range())
     };
     let scans: Vec<Scan> = sources.iter().map(scan).collect();
     let mut show = |index: usize, event: &Event<'_, '_>| {
