@@ -156,6 +156,11 @@ fn put(rows: &mut Rows, row: usize, kind: &str, (key, value): (&str, &str)) {
             set(rows, row, "icmp_type", of_kind);
             set(rows, row, "icmp_code", code);
         }
+        "echo" => {
+            let (id, seq) = value.split_once('/').unwrap();
+            set(rows, row, "icmp_id", id);
+            set(rows, row, "icmp_seq", seq);
+        }
         "says" => set(rows, row, if kind == "link" { "relation" } else { "verdict" }, value),
         key => {
             let column = SHORT.iter().find(|(short, _)| *short == key).map_or(key, |(_, column)| column);

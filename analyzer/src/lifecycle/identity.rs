@@ -88,15 +88,26 @@ impl<'a> Identity<'a> {
         let shares_end = a.l4 == b.l4 && (a.src == b.src || a.dst == b.dst);
         match () {
             () if self.is_none() || next.is_none() => Same::Unknown,
-            () if a == b && (self.contradicts(next) || differ(self.icmp, next.icmp)) => Same::No,
-            () if a == b && self.is_numbered_like(next) => Same::Yes,
-            () if a == b => Same::Unknown,
+            () if a == b => self.compare_numbers(next),
             () if *a == b.reversed() => Same::No,
             () if shares_end && self.tunnelled == next.tunnelled && self.contradicts(next) => Same::No,
             () if shares_end || self.is_translated(next) || self.may_be_unpacked(next, heading) => {
                 Same::Unknown
             }
             () => Same::No,
+        }
+    }
+
+    /// The same of two headers of one flow. Behind an equal IP identification other numbers may be read at a wrong place:
+    /// in the middle of encapsulation the headers are moved.
+    fn compare_numbers(&self, next: &Self) -> Same {
+        let differs =
+            differ(self.seq, next.seq) || differ(self.payload, next.payload) || differ(self.icmp, next.icmp);
+        let same_id = self.ip_id.is_some() && self.ip_id == next.ip_id;
+        match () {
+            () if differ(self.ip_id, next.ip_id) || differs && !same_id => Same::No,
+            () if self.is_numbered_like(next) && !differs => Same::Yes,
+            () => Same::Unknown,
         }
     }
 

@@ -731,3 +731,15 @@ fn a_header_that_is_not_filled_in_yet_tells_nothing() {
         &["7 4 OPEN (capture ended)"],
     );
 }
+
+#[test]
+fn a_packet_whose_headers_are_being_moved_stays_one_life() {
+    // esp_output of 6.1: the ICMP header is read where the IP header was.
+    assert_lives(
+        "10 7 xfrm_output_resume flow=10.77.1.2>10.77.2.2 l4=icmp id=21023 echo=888/1
+         11 7 esp_output flow=10.77.1.2>10.77.2.2 l4=icmp id=21023 echo=17664/84
+         12 7 esp_output kind=link child=7 says=encapsulation
+         13 7 esp_output_tail flow=10.77.1.2>10.77.2.2 l4=esp id=21023",
+        &["7 4 OPEN (capture ended)"],
+    );
+}
