@@ -33,4 +33,5 @@ mod root {
     mod raw;
     mod stops;
     mod truth;
+    mod words;
 }

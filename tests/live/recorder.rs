@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStderr, ExitStatus, Stdio};
+use std::process::{ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::LazyLock;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -20,6 +20,13 @@ pub fn binary() -> &'static str {
     static BINARY: LazyLock<String> =
         LazyLock::new(|| std::env::var("NTREC").unwrap_or_else(|_| env!("CARGO_BIN_EXE_ntrec").to_owned()));
     &BINARY
+}
+
+/// The analyzer beside it.
+pub fn analyzer() -> Command {
+    let ntana = Path::new(binary()).with_file_name("ntana");
+    assert!(ntana.exists(), "{} is missing; cargo build -p ntana", ntana.display());
+    harness::own(&ntana)
 }
 
 /// Whether it is optimised, and so has to keep the README's promises to the letter.
