@@ -27,6 +27,8 @@ pub fn load<'obj>(
     args: &Capture,
     plan: &mut Plan,
 ) -> Result<Session<'obj>> {
+    // What is wrong with a filter is no fault of a probe.
+    args.filter.to_bpf()?;
     if let Ok(skel) = try_load(storage, args, plan) {
         return Ok(Session::new(skel, plan.names()));
     }

@@ -92,6 +92,7 @@ fn words_that_make_no_sense_are_refused() {
         (["--port", "65536"], ["65536", "65535"]),
         (["--proto", "quic"], ["quic", "tcp"]),
         (["--netns", "nosuch"], ["nosuch", "namespace"]),
+        (["--pid", "1,2,3,4,5,6,7,8,9"], ["ntrec: --pid takes at most 8 values", "not 9"]),
         (["--tcp-flags", "SX"], ["SX", "FSRPAUEC"]),
         (["--buffer-size", "M"], ["'M'", "64M"]),
         (["--buffer-size", "64X"], ["64X", "K, M, G or T"]),
