@@ -201,23 +201,13 @@ fn by_pattern(word: &str, functions: Option<&Functions>) -> Result<Vec<Word>> {
     Ok(vec![Word::Entries(entries), Word::Functions(others)])
 }
 
-/// Where to look when there is no probe of a name: the three that are most like it, if any is at all.
+/// Where to look when there is no probe of a name.
 fn nearest(word: &str, functions: Option<&Functions>) -> String {
     let known = catalog::probes().iter().map(|entry| entry.name);
     let known = known.chain(catalog::groups().iter().map(|group| group.name));
-    let names: BTreeSet<&str> = known.chain(functions.into_iter().flat_map(Functions::names)).collect();
-    let alike = names.into_iter().map(|name| (strsim::sorensen_dice(name, word), name));
-    let mut alike: Vec<(f64, &str)> = alike.filter(|(similarity, _)| *similarity > ALIKE).collect();
-    alike.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-    let alike: Vec<&str> = alike.into_iter().map(|(_, name)| name).take(3).collect();
-    match alike.as_slice() {
-        [] => "`ntrec probes` lists them".to_owned(),
-        names => format!("nearest to it: {}", names.join(", ")),
-    }
+    let names = known.chain(functions.into_iter().flat_map(Functions::names));
+    words::nearest(word, names).unwrap_or_else(|| "`ntrec probes` lists them".to_owned())
 }
-
-/// More of their pairs of letters than this are in both of two names if one may be meant for the other.
-const ALIKE: f64 = 0.5;
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@
 mod address;
 mod device;
 mod flags;
+mod nearest;
 mod network;
 mod protocol;
 mod quantity;
@@ -16,6 +17,7 @@ mod range;
 pub use address::packet_address;
 pub use device::Device;
 pub use flags::{Flags, flag_letters};
+pub use nearest::nearest;
 pub use network::Network;
 pub use protocol::{Layer, Protocol, ethertype_name, ip_protocol_name};
 pub use quantity::{duration, size};
