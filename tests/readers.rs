@@ -63,6 +63,38 @@ fn other_readers_agree_with_ntana() {
     }
 }
 
+/// Rows and bytes by kind and probe, as `ntana stats` counts them.
+fn stats(capture: &Path) -> BTreeMap<(String, String), (u64, u64)> {
+    let ntana = Path::new(env!("CARGO_BIN_EXE_ntrec")).with_file_name("ntana");
+    let args = ["stats", "--by", "kind,probe", "--format", "json"];
+    let text = output(harness::own(ntana).args(args).arg(capture));
+    let answer: Value = serde_json::from_str(&text).unwrap();
+    let of_group = |group: &Value| {
+        let text = |name: &str| group[name].as_str().unwrap_or_default().to_owned();
+        let number = |name: &str| group[name].as_u64().unwrap_or(0);
+        ((text("kind"), text("probe")), (number("events"), number("bytes")))
+    };
+    answer["captures"][0]["groups"].as_array().unwrap().iter().map(of_group).collect()
+}
+
+#[test]
+fn stats_counts_rows_and_bytes_as_other_readers_do() {
+    let Some(python) = python() else { return };
+    for capture in ["demo", "ping-6.12", "syn-backlog-full"] {
+        let path = root().join(format!("fixtures/{capture}.ntc"));
+        let text = output(harness::own(&python).arg(root().join("tests/readers.py")).arg(&path));
+        let found: Value = serde_json::from_str(&text).unwrap();
+        let rows = found["duckdb"].as_array().unwrap().iter();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let counted: BTreeMap<(String, String), (u64, u64)> = rows
+            .filter(|row| row[0] != "clock" && row[0] != "loss")
+            .map(|row| ((text(&row[0]), text(&row[1])), (row[2].as_u64().unwrap(), row[3].as_u64().unwrap())))
+            .collect();
+        assert!(counted.len() > 10, "{capture}: {counted:?}");
+        assert_eq!(stats(&path), counted, "{capture}");
+    }
+}
+
 #[test]
 fn what_other_programs_write_anew_is_a_capture() {
     let Some(python) = python() else { return };

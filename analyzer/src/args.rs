@@ -1,6 +1,7 @@
 //! The command line: types, and which of its words are files.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -25,6 +26,7 @@ Examples:
   ntana diag host1.ntc 'tcp port 443 and host 10.0.0.1'
   ntana trace host1.ntc --outcome dropped    every dropped packet with its events
   ntana drops host1.ntc --by flow            who is hit
+  ntana stats host1.ntc --by dev,probe       events and bytes by any columns
   ntana info host1.ntc                       what the capture holds and what is missing";
 
 impl Cli {
@@ -39,6 +41,7 @@ impl Cli {
             Command::Trace(args) => (&mut args.input, &mut args.filter),
             Command::Drops(args) => (&mut args.input, &mut args.filter),
             Command::Replay(args) => (&mut args.input, &mut args.filter),
+            Command::Stats(args) => (&mut args.input, &mut args.filter),
             Command::Info(_) | Command::Repair(_) => return Ok(()),
         };
         let trailing = input.split_expression();
@@ -82,6 +85,8 @@ pub enum Command {
     Drops(Drops),
     /// The events as they came, one line each
     Replay(Replay),
+    /// Events and bytes, counted by any columns and by time
+    Stats(Stats),
     /// Which host, kernel, probes, time range, events, losses
     Info(Info),
     /// Makes a plain Parquet file of a capture that was cut off
@@ -96,6 +101,7 @@ impl Command {
             | Self::Trace(Trace { input, .. })
             | Self::Drops(Drops { input, .. })
             | Self::Replay(Replay { input, .. })
+            | Self::Stats(Stats { input, .. })
             | Self::Info(Info { input }) => &input.files,
             Self::Repair(Repair { file, .. }) => std::slice::from_ref(file),
         }
@@ -168,6 +174,23 @@ pub struct Replay {
     /// Columns of JSON and CSV, by the names in FORMAT.md; default: all
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub columns: Vec<String>,
+}
+
+/// Arguments of `ntana stats`.
+#[derive(Debug, Args)]
+pub struct Stats {
+    /// Files and output.
+    #[command(flatten)]
+    pub input: Input,
+    /// Filters.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Columns of FORMAT.md to count by; default: probe, or nothing but time with --interval
+    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
+    pub by: Vec<String>,
+    /// Also count by intervals of time from the capture's start on
+    #[arg(long, value_name = "TIME", value_parser = words::duration)]
+    pub interval: Option<Duration>,
 }
 
 /// Arguments of `ntana info`.

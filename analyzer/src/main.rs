@@ -28,6 +28,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Trace(args) => commands::trace::run(args, &mut out),
         Command::Drops(args) => commands::drops::run(args, &mut out),
         Command::Replay(args) => commands::replay::run(args, &mut out),
+        Command::Stats(args) => commands::stats::run(args, &mut out),
         Command::Info(args) => commands::info::run(args, &mut out),
         Command::Repair(args) => commands::repair::run(args, &mut out),
     }?;

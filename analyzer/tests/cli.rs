@@ -235,7 +235,7 @@ fn info_reads_no_rows_where_the_recorder_counted_all() {
 
 #[test]
 fn every_answer_is_json_too() {
-    for command in ["diag", "trace", "drops", "replay", "info"] {
+    for command in ["diag", "trace", "drops", "replay", "stats", "info"] {
         let out = answer(&[command, "host1.ntc", "--format", "json"]);
         let json: serde_json::Value = serde_json::from_str(&out).unwrap();
         assert_eq!(json["captures"][0]["head"]["host"], "host1", "{command}");
@@ -390,7 +390,7 @@ fn losses_and_missing_probes_stand_in_the_head() {
     });
     let script = format!("{MIXED}5000 kind=loss value=1234 span=4999000\n");
     common::write(&lab.path("lossy.ntc"), meta, &script);
-    for command in ["diag", "trace", "drops", "replay", "info"] {
+    for command in ["diag", "trace", "drops", "replay", "stats", "info"] {
         let out = lab.ntana(&[command, "lossy.ntc"]).out;
         assert!(out.contains("  ! 1,234 events were lost while recording"), "{command}: {out}");
         assert!(out.contains("  ! not attached on this kernel: tcp_probe"), "{command}: {out}");
@@ -404,7 +404,7 @@ fn modules_that_were_loaded_later_stand_in_the_head() {
     let lab = Lab::new();
     let meta = ntc::Metadata { late_modules: vec!["nf_nat".into(), "vxlan".into()], ..metadata("late") };
     common::write(&lab.path("late.ntc"), meta, MIXED);
-    for command in ["diag", "trace", "drops", "replay", "info"] {
+    for command in ["diag", "trace", "drops", "replay", "stats", "info"] {
         let out = lab.ntana(&[command, "late.ntc"]).out;
         let told = "  ! loaded while recording, so that their functions were not seen: nf_nat, vxlan\n";
         assert!(out.contains(told), "{command}: {out}");
@@ -494,7 +494,7 @@ fn captures_are_given_once_and_not_too_many() {
     std::fs::copy(lab.path("host1.ntc"), lab.path("copy.ntc")).unwrap();
     std::fs::hard_link(lab.path("host1.ntc"), lab.path("link.ntc")).unwrap();
     let refused = |args: &[&str], expected: &str| {
-        for command in ["diag", "trace", "drops", "replay", "info"] {
+        for command in ["diag", "trace", "drops", "replay", "stats", "info"] {
             let output = lab.ntana(&[&[command], args].concat());
             assert_eq!((output.code, output.out.as_str()), (2, ""), "{command}");
             assert_eq!(output.err, format!("ntana: {expected}\n"), "{command}");

@@ -102,3 +102,9 @@ impl<'a> Row<'a> {
         }
     }
 }
+
+impl Serialize for Row<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.values.iter().map(|(column, value)| (column, value)))
+    }
+}

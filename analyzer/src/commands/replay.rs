@@ -4,11 +4,11 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use ntc::ColumnId;
 use serde::Serialize;
 
-use super::{exit_code, rows};
+use super::{column, exit_code, rows};
 use crate::answer::{EventAnswer, Headed, Output, Style};
 use crate::args::{self, Format};
 use crate::captures;
@@ -63,11 +63,7 @@ fn columns(args: &args::Replay) -> Result<Vec<ColumnId>> {
     if args.input.format == Format::Text {
         bail!("--columns is about JSON and CSV: give --format json or csv with it");
     }
-    let column = |name: &String| {
-        ColumnId::from_name(name)
-            .with_context(|| format!("there is no column `{name}`: FORMAT.md lists them"))
-    };
-    args.columns.iter().map(column).collect()
+    args.columns.iter().map(|name| column(name)).collect()
 }
 
 /// Calls `each` for the events that pass the filter, with the index of their capture, up to the filter's limit.

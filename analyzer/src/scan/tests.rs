@@ -50,6 +50,7 @@ fn printed(args: &[&str]) -> Vec<u8> {
         Command::Trace(args) => commands::trace::run(&args, &mut out),
         Command::Drops(args) => commands::drops::run(&args, &mut out),
         Command::Replay(args) => commands::replay::run(&args, &mut out),
+        Command::Stats(args) => commands::stats::run(&args, &mut out),
         Command::Info(_) | Command::Repair(_) => unreachable!(),
     }
     .unwrap();
