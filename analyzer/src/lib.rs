@@ -25,6 +25,7 @@ pub mod scan;
 #[cfg(test)]
 pub(crate) mod script;
 pub mod source;
+pub mod tables;
 pub mod times;
 
 /// Whether an error means that nobody reads the output any more, which is no error.

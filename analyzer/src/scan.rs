@@ -264,18 +264,20 @@ fn decode(capture: &Capture, scan: &Scan, groups: &[usize], sender: &SyncSender<
 /// Row groups that [`RowCache`] keeps.
 const CACHED: usize = 4;
 
-/// Rows by their place in a capture, with all columns: the row groups that were read last are kept.
+/// Rows by their place in a capture: the row groups that were read last are kept.
 pub struct RowCache<'a> {
     /// The capture.
     source: &'a Source,
+    /// The columns that are read.
+    columns: &'static [ColumnId],
     /// The newest last.
     blocks: Vec<(u32, Block<'a>)>,
 }
 
 impl<'a> RowCache<'a> {
     /// Has read nothing yet.
-    pub fn new(source: &'a Source) -> Self {
-        Self { source, blocks: Vec::new() }
+    pub fn new(source: &'a Source, columns: &'static [ColumnId]) -> Self {
+        Self { source, columns, blocks: Vec::new() }
     }
 
     /// A row.
@@ -284,7 +286,7 @@ impl<'a> RowCache<'a> {
         let block = match found {
             Some(position) => self.blocks.remove(position),
             None => {
-                let batch = self.source.capture.read(id.group as usize, &ColumnId::ALL)?;
+                let batch = self.source.capture.read(id.group as usize, self.columns)?;
                 (id.group, self.source.block(id.group as usize, batch))
             }
         };

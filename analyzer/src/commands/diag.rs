@@ -1,7 +1,6 @@
 //! `ntana diag`: what went wrong, where, why, what to do.
 
 use std::io::Write;
-use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -9,12 +8,11 @@ use serde::Serialize;
 
 use crate::answer::{Answer, Head, Labels, Output, Table};
 use crate::args::{self, FailOn};
-use crate::diag::{self, Device, Example, Finding, Observer, Share};
+use crate::diag::{self, Device, Example, Finding, Share, listed, shares};
 use crate::knowledge::{Knowledge, Severity};
-use crate::lifecycle::{self, Counts, Keep, Life, Lives, OutcomeKind, Tally};
+use crate::lifecycle::{Counts, OutcomeKind, Tally};
 use crate::numbers::{Count, counted, grouped};
 use crate::render;
-use crate::scan::Scan;
 use crate::source::{Source, for_each_source};
 
 /// Frames of a stack that the short form shows.
@@ -96,38 +94,11 @@ pub fn run(args: &args::Diag, out: &mut dyn Write) -> Result<ExitCode> {
 
 /// Diagnoses a capture.
 fn answer(source: &Source, knowledge: &Knowledge, detail: bool) -> Result<Diagnosis> {
-    let (tally, mut findings) = diagnose(source, knowledge)?;
+    let (tally, mut findings) = diag::diagnose(source, knowledge)?;
     let limit = source.filter.limit.map_or(usize::MAX, |l| usize::try_from(l).unwrap_or(usize::MAX));
     findings.truncate(limit);
     // What was lost is known for certain when all was read.
     Ok(Diagnosis { head: source.head(), lives: tally.outcomes, tally, findings, detail })
-}
-
-/// Rebuilds lives and watches them.
-fn diagnose<'a>(source: &'a Source, knowledge: &'a Knowledge) -> Result<(Tally, Vec<Finding>)> {
-    let Source { names, losses, filter, .. } = source;
-    let all = filter.takes_all();
-    let mut lives = Lives::new(names, knowledge, losses, Keep::Summary)
-        .with_filter(move |event, flow| all || filter.event(event, flow));
-    let mut observer = Observer::new(names, knowledge);
-    let mut matching = Counts::default();
-    let mut done = |life: &Life<'a>, observer: &mut Observer<'a>| {
-        if filter.life(life) {
-            matching.add(&life.outcome);
-            observer.life(life);
-        }
-    };
-    let columns = lifecycle::COLUMNS.into_iter().chain(diag::COLUMNS).chain(filter.columns());
-    Scan::new(columns, filter.range()).for_each(source, |event| {
-        lives.push(event, &mut |life| done(life, &mut observer));
-        if all || filter.event(event, &lives.flow_at(event.skb).unwrap_or_default()) {
-            observer.event(event, &lives);
-        }
-        Ok(ControlFlow::Continue(()))
-    })?;
-    lives.finish(&mut |life| done(life, &mut observer));
-    let tally = Tally { outcomes: matching, ..lives.tally() };
-    Ok((tally, observer.findings(losses)))
 }
 
 impl Answer for Diagnosis {
@@ -202,17 +173,6 @@ fn record(finding: &Finding, labels: &Labels) -> [String; COLUMNS.len()] {
         finding.advice.clone(),
         finding.touched_by_loss.to_string(),
     ]
-}
-
-/// Things and how often they were seen.
-fn listed(all: &[Share<impl ToString>]) -> String {
-    shares(all, |what| what.to_string())
-}
-
-/// Things and how often they were seen: `a (3); b (1)`.
-fn shares<T>(all: &[Share<T>], show: impl Fn(&T) -> String) -> String {
-    let each = all.iter().map(|share| format!("{} ({})", show(&share.what), grouped(share.count)));
-    each.collect::<Vec<_>>().join("; ")
 }
 
 /// Lives by outcome, in one line.

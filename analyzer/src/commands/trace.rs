@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use ntc::ColumnId;
 use serde::Serialize;
 
 use super::{exit_code, rows};
@@ -32,7 +33,7 @@ pub fn run(args: &args::Trace, out: &mut dyn Write) -> Result<ExitCode> {
     let all = for_each_source(&args.input, &args.filter, |source| {
         let (labels, before) = (source.labels(), totals.lives);
         output.begin_list(&Headed { head: source.head() }, &labels, "lives")?;
-        let mut cache = RowCache::new(source);
+        let mut cache = RowCache::new(source, &ColumnId::ALL);
         let result = for_each_life(source, &knowledge, |life| {
             totals.lives += 1;
             let life = rows::life(life, &mut cache, &source.times, style)?;

@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 
 use crate::answer::Rule;
 use crate::knowledge::Severity;
-use crate::numbers::Count;
+use crate::numbers::{Count, grouped};
 
 /// Something and how often it was seen.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -111,4 +111,15 @@ fn flows<S: Serializer>(count: &Count, serializer: S) -> Result<S::Ok, S::Error>
 /// The members `destinations` and `destinations_at_least` (serde).
 fn destinations<S: Serializer>(count: &Count, serializer: S) -> Result<S::Ok, S::Error> {
     count.members("destinations", "destinations_at_least", serializer)
+}
+
+/// Things and how often they were seen.
+pub fn listed(all: &[Share<impl ToString>]) -> String {
+    shares(all, |what| what.to_string())
+}
+
+/// Things and how often they were seen: `a (3); b (1)`.
+pub fn shares<T>(all: &[Share<T>], show: impl Fn(&T) -> String) -> String {
+    let each = all.iter().map(|share| format!("{} ({})", show(&share.what), grouped(share.count)));
+    each.collect::<Vec<_>>().join("; ")
 }
