@@ -12,6 +12,8 @@ use serde::Deserialize;
 pub struct Catalog {
     /// Stations of a packet's way.
     pub stage: Vec<Stage>,
+    /// Functions that a received packet passes once, in the order of its way.
+    pub gate: Vec<Gate>,
     /// Groups of probes.
     pub group: Vec<Group>,
     /// Meanings of return values.
@@ -33,6 +35,26 @@ pub struct Stage {
     pub direction: Direction,
     /// Where the network header is.
     pub network_header: Option<NetworkHeader>,
+}
+
+/// Functions of which a packet passes one, once each time that a device receives it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gate {
+    /// Names of probes.
+    pub probes: Vec<String>,
+    /// Where the packet's data begins.
+    pub data: Data,
+}
+
+/// Where a packet's data begins; the variants are those of `catalog::Data`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Data {
+    /// At the header of IP.
+    Ip,
+    /// At the one behind it.
+    Above,
 }
 
 /// Which way a stage leads a packet; the variants are those of `catalog::Direction`.
@@ -322,6 +344,8 @@ impl Catalog {
         unique("probe", catalog.probe.iter().flat_map(|p| p.also.iter().chain([&p.name])))?;
         catalog.returns.iter().try_for_each(Returns::check)?;
         catalog.probe.iter().try_for_each(|p| catalog.check(p))?;
+        unique("gate of probe", catalog.gate.iter().flat_map(|gate| &gate.probes))?;
+        catalog.gate.iter().flat_map(|gate| &gate.probes).try_for_each(|name| catalog.check_gate(name))?;
         Ok(catalog)
     }
 
@@ -338,6 +362,21 @@ impl Catalog {
     /// Position of meanings.
     pub fn returns_of(&self, name: &str) -> Option<usize> {
         self.returns.iter().position(|r| r.name == name)
+    }
+
+    /// The gate that a probe is of, with its position.
+    pub fn gate_of(&self, name: &str) -> Option<(usize, &Gate)> {
+        self.gate.iter().enumerate().find(|(_, gate)| gate.probes.iter().any(|probe| probe == name))
+    }
+
+    /// Refuses a probe of a gate that received packets do not pass.
+    fn check_gate(&self, name: &str) -> Result<(), String> {
+        let probe = self.probe.iter().find(|probe| probe.name == name);
+        let stage = probe.and_then(|probe| probe.stage.as_ref()).and_then(|stage| self.stage_of(stage));
+        match stage.map(|stage| self.stage[stage].direction) {
+            Some(Direction::In | Direction::Entry) => Ok(()),
+            _ => Err(format!("gate {name} is no probe of a stage on the way in")),
+        }
     }
 
     /// Names of the tracepoints, in their order.

@@ -106,6 +106,7 @@ fn probe(catalog: &Catalog, p: &Probe) -> String {
         format!("also: &{:?}", p.also),
         format!("group: &GROUPS[{}]", catalog.group_of(&p.group).unwrap_or_default()),
         format!("stage: {}", at("STAGES", p.stage.as_ref().and_then(|s| catalog.stage_of(s)))),
+        format!("gate: {}", gate(catalog, p)),
         format!("kind: {:?}", p.kind),
         format!("effect: Effect::{:?}", p.effect()),
         format!("two_way: {}", p.is_two_way()),
@@ -122,6 +123,14 @@ fn probe(catalog: &Catalog, p: &Probe) -> String {
         format!("since: {:?}", p.since),
     ];
     format!("Probe {{ {} }}", fields.join(", "))
+}
+
+/// The gate of a probe.
+fn gate(catalog: &Catalog, p: &Probe) -> String {
+    match catalog.gate_of(&p.name) {
+        Some((order, gate)) => format!("Some(Gate {{ order: {order}, data: Data::{:?} }})", gate.data),
+        None => "None".into(),
+    }
 }
 
 /// The smallest profile that a probe is part of: its own word, or its group's.

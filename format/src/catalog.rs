@@ -37,6 +37,24 @@ pub enum Direction {
     Any,
 }
 
+/// Functions of which a packet passes one, once each time that a device receives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// Their position on the way in, from 0.
+    pub order: usize,
+    /// Where the packet's data begins there.
+    pub data: Data,
+}
+
+/// Where a packet's data begins (`skb->data`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// At the header of IP.
+    Ip,
+    /// At the one behind it.
+    Above,
+}
+
 /// What a probe says about a packet or a socket. Several probes may say the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
@@ -350,6 +368,8 @@ pub struct Probe {
     pub group: &'static Group,
     /// Where on a packet's way it is; none: anywhere.
     pub stage: Option<&'static Stage>,
+    /// Its gate, where a packet passes it once each time that a device receives it.
+    pub gate: Option<Gate>,
     /// Kind of its rows: pkt, free, link, nf, sock, tcp, icmp or neigh.
     pub kind: &'static str,
     /// What it says. The returns, links and verdicts of a function are rows of their own kinds.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use etherparse::{
     EtherType, IpFragOffset, LaxNetSlice, LaxSlicedPacket, TcpOptionElement, TcpSlice, TransportSlice,
+    UdpSlice,
 };
 use twox_hash::XxHash64;
 
@@ -11,6 +12,9 @@ use crate::bpf::types::constant;
 
 /// Payload bytes that the fingerprint covers.
 const FINGERPRINT: usize = 32;
+
+/// Bytes of the header of UDP.
+const UDP_HEADER: u16 = 8;
 
 /// What a header says. `None` is: not there, or not seen.
 #[derive(Clone, Debug, Default)]
@@ -178,6 +182,7 @@ fn tunnel(
         return match constant(udp.destination_port().into()) {
             constant::PORT_VXLAN | constant::PORT_VXLAN_LINUX => Some(("vxlan", vni)),
             constant::PORT_GENEVE => Some(("geneve", vni)),
+            _ if is_wireguard_data(udp) => Some(("wireguard", None)),
             _ => None,
         };
     }
@@ -189,6 +194,13 @@ fn tunnel(
         (47, _) => Some(("gre", packet.ip_payload().and_then(|p| gre_key(p.payload)))),
         _ => None,
     }
+}
+
+/// Whether a datagram is data of WireGuard, which has no port of its own (`struct message_data`): the type 4 in 32 bits,
+/// 12 more bytes, what is encrypted, in blocks of 16, and a tag of 16.
+fn is_wireguard_data(udp: &UdpSlice<'_>) -> bool {
+    let len = udp.length().saturating_sub(UDP_HEADER);
+    udp.payload().starts_with(&[4, 0, 0, 0]) && len >= 32 && len.is_multiple_of(16)
 }
 
 /// The key of a GRE header, if it has one (RFC 2890).
@@ -245,6 +257,19 @@ mod tests {
         let inner = [8, 0, 0, 0, 0, 0, 42, 0];
         let bytes = built(PacketBuilder::ipv4([1; 4], [2; 4], 64).udp(1000, 4789), &inner);
         assert_eq!(decode(0x0800, &bytes).tunnel, Some(("vxlan", Some(42))));
+    }
+
+    #[test]
+    fn data_of_wireguard_is_known_by_its_form() {
+        let tunnel_of = |payload: &[u8]| {
+            decode(0x0800, &built(PacketBuilder::ipv4([1; 4], [2; 4], 64).udp(51820, 51820), payload)).tunnel
+        };
+        let data = |kind: u8, len: usize| [&[kind, 0, 0, 0][..], &vec![7; len - 4]].concat();
+        assert_eq!(tunnel_of(&data(4, 128)), Some(("wireguard", None)));
+        // A handshake; no whole blocks; a tag alone.
+        for other in [data(1, 144), data(4, 130), data(4, 16)] {
+            assert_eq!(tunnel_of(&other), None);
+        }
     }
 
     #[test]

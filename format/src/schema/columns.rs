@@ -137,7 +137,12 @@ pub const COLUMNS: &[Column] = &[
     opt("icmp_code", U8, Dictionary, "ICMP or ICMPv6 code"),
     opt("icmp_id", U16, Dictionary, "identifier of echo messages"),
     opt("icmp_seq", U16, Delta, "sequence number of echo messages"),
-    opt("tunnel", Text, Dictionary, "vxlan, geneve, gre, ipip, sit or ip6tnl where the packet carries one"),
+    opt(
+        "tunnel",
+        Text,
+        Dictionary,
+        "vxlan, geneve, wireguard, gre, ipip, sit or ip6tnl where the packet carries one",
+    ),
     opt("tunnel_id", U32, Dictionary, "VNI or GRE key"),
     opt("payload_hash", U64, Dictionary, "hash of the first 32 payload bytes (or as many as were seen)"),
     opt("reason", Text, Dictionary, "drop reason or reset reason, by the recording kernel's own enum"),
