@@ -44,6 +44,11 @@ impl Addr {
         Some(Ipv6Addr::from_bits(self.bits()).to_canonical())
     }
 
+    /// Whether it is an address of IPv6.
+    pub fn is_v6(self) -> bool {
+        matches!(self.ip(), Some(IpAddr::V6(_)))
+    }
+
     /// The address as one number.
     fn bits(self) -> u128 {
         u128::from(self.0[0]) << 64 | u128::from(self.0[1])

@@ -35,7 +35,7 @@ use state::{Step, begins, step};
 use verdict::{Given, verdict_hook};
 
 /// The columns that lives are rebuilt from.
-pub const COLUMNS: [ColumnId; 46] = [
+pub const COLUMNS: [ColumnId; 47] = [
     ColumnId::Ts,
     ColumnId::Cpu,
     ColumnId::Seq,
@@ -58,6 +58,7 @@ pub const COLUMNS: [ColumnId; 46] = [
     ColumnId::Sport,
     ColumnId::Dport,
     ColumnId::IpId,
+    ColumnId::Ttl,
     ColumnId::TcpSeq,
     ColumnId::TcpFlags,
     ColumnId::IcmpId,
@@ -351,7 +352,7 @@ impl<'a> Lives<'a> {
             return begins(event.effect).then(|| self.begin(event.skb, event.ts, done));
         };
         let life = &self.slots[slot as usize];
-        match step(life, event, life.same(event, header), &self.limits) {
+        match step(life, event, life.same(event, header, &self.limits), &self.limits) {
             Step::Continue => Some(slot),
             Step::New => {
                 self.close(slot, End::Reused, done);

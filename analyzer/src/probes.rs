@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use ntc::Metadata;
-use ntc::catalog::{self, Direction, Effect};
+use ntc::catalog::{self, Direction, Effect, Gate};
 
 /// What is known of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct Probe {
     pub effect: Effect,
     /// Which way it leads a packet.
     pub direction: Direction,
+    /// Its gate, if a packet passes it once each time that a device receives it.
+    pub gate: Option<Gate>,
     /// Whether the returns of its calls are recorded.
     pub returns: bool,
     /// Whether a row is about both directions of a connection.
@@ -25,6 +27,7 @@ impl Default for Probe {
         Self {
             effect: Effect::Note,
             direction: Direction::Any,
+            gate: None,
             returns: false,
             two_way: false,
             is_known: false,
@@ -55,6 +58,7 @@ impl Probes {
             Some(entry) => Probe {
                 effect: entry.effect,
                 direction: entry.stage.map_or(Direction::Any, |stage| stage.direction),
+                gate: entry.gate,
                 returns: returns.unwrap_or_else(|| entry.has_return()),
                 two_way: entry.two_way,
                 is_known: true,

@@ -238,6 +238,8 @@ fn default_least() -> u64 {
 pub struct Thresholds {
     /// Within this time a device hands a packet to the device below it.
     pub nested: u64,
+    /// Within this time a packet has come out of a tunnel, or gone into one.
+    pub tunnel: u64,
     /// A packet that was freed within calls waits so long for their returns, which may give the verdict on it.
     pub linger: u64,
     /// A life with proof of its end is closed after this time without an event.
@@ -260,6 +262,8 @@ pub struct Thresholds {
 struct ThresholdRow {
     /// See [`Thresholds::nested`].
     nested_ms: Option<u64>,
+    /// See [`Thresholds::tunnel`].
+    tunnel_ms: Option<u64>,
     /// See [`Thresholds::linger`].
     linger_ms: Option<u64>,
     /// See [`Thresholds::idle_finished`].
@@ -280,6 +284,7 @@ impl ThresholdRow {
     /// Takes what another file says.
     fn extend(&mut self, other: &Self) {
         self.nested_ms = other.nested_ms.or(self.nested_ms);
+        self.tunnel_ms = other.tunnel_ms.or(self.tunnel_ms);
         self.linger_ms = other.linger_ms.or(self.linger_ms);
         self.idle_finished_ms = other.idle_finished_ms.or(self.idle_finished_ms);
         self.idle_ms = other.idle_ms.or(self.idle_ms);
@@ -352,6 +357,7 @@ impl Tables {
         let ns = |value, name| given(value, name).map(|ms| ms.saturating_mul(1_000_000));
         Ok(Thresholds {
             nested: ns(row.nested_ms, "nested_ms")?,
+            tunnel: ns(row.tunnel_ms, "tunnel_ms")?,
             linger: ns(row.linger_ms, "linger_ms")?,
             idle_finished: ns(row.idle_finished_ms, "idle_finished_ms")?,
             idle: ns(row.idle_ms, "idle_ms")?,

@@ -1,12 +1,38 @@
 //! What tells one packet from another: the numbers in its headers.
 
+use std::ops::RangeInclusive;
+
 use ntc::ColumnId;
+use ntc::catalog::Data;
 
 use super::state::has_own_header;
-use crate::event::{Event, Flow};
+use crate::event::{Effect, Event, Flow};
+use crate::names::Name;
 
 /// Protocols that carry a packet in a packet, as the column `l4` names them.
 const CARRIERS: [&str; 8] = ["esp", "ah", "gre", "ipip", "sit", "ip", "ip6", "l2tp"];
+
+/// Bytes that a tunnel puts before the IP header of a packet, from the least to the most with options.
+struct Overhead {
+    /// The tunnel, as the column `tunnel` names it.
+    tunnel: &'static str,
+    /// With IPv4 around it.
+    v4: RangeInclusive<u32>,
+    /// With IPv6 around it.
+    v6: RangeInclusive<u32>,
+}
+
+/// All of them. VXLAN (RFC 7348) and Geneve (RFC 8926) carry Ethernet, which may be padded by 6 bytes to its least length;
+/// WireGuard fills its last block of 16.
+const OVERHEADS: [Overhead; 7] = [
+    Overhead { tunnel: "vxlan", v4: 50..=56, v6: 70..=76 },
+    Overhead { tunnel: "geneve", v4: 50..=308, v6: 70..=328 },
+    Overhead { tunnel: "wireguard", v4: 60..=75, v6: 80..=95 },
+    Overhead { tunnel: "gre", v4: 24..=66, v6: 44..=94 },
+    Overhead { tunnel: "ipip", v4: 20..=26, v6: 20..=26 },
+    Overhead { tunnel: "sit", v4: 20..=26, v6: 20..=26 },
+    Overhead { tunnel: "ip6tnl", v4: 40..=54, v6: 40..=54 },
+];
 
 /// The last header of a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,10 +47,23 @@ pub(super) struct Identity<'a> {
     icmp: Option<(u16, u16)>,
     /// Hash of the first bytes of the payload of TCP and UDP. An ICMP error quotes a header, which NAT translates, too.
     payload: Option<u64>,
-    /// Length.
+    /// Length, wherever the data began.
     len: Option<u32>,
-    /// Whether the header carries a tunnel.
-    pub(super) tunnelled: bool,
+    /// Length from the IP header on, where it is known that the data began there.
+    ip_len: Option<u32>,
+    /// The tunnel that it carries.
+    tunnel: Name<'a>,
+}
+
+/// What may have happened to a packet between its last header and the next.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passage {
+    /// Which way it is going.
+    pub(super) heading: Heading,
+    /// Whether the next header is seen between two devices, where there may be a tunnel that no column names.
+    pub(super) crosses_device: bool,
+    /// Whether there was so little time that it may have come out of a tunnel, or gone into one.
+    pub(super) soon: bool,
 }
 
 /// Which way a packet is going where a header shows it.
@@ -69,8 +108,14 @@ impl<'a> Identity<'a> {
             icmp: event.u16(ColumnId::IcmpId).zip(event.u16(ColumnId::IcmpSeq)),
             payload: event.u64(ColumnId::PayloadHash).filter(|_| is_stable),
             len: event.u32(ColumnId::Len),
-            tunnelled: event.name(ColumnId::Tunnel).is_some(),
+            ip_len: ip_len(event),
+            tunnel: event.name(ColumnId::Tunnel),
         })
+    }
+
+    /// Whether the header carries a tunnel.
+    pub(super) fn is_tunnelled(&self) -> bool {
+        self.tunnel.is_some()
     }
 
     /// Whether nothing is known.
@@ -83,15 +128,16 @@ impl<'a> Identity<'a> {
     /// Address translation changes one end or both, but neither the IP identification, nor the sequence number, nor the
     /// payload; a tunnel puts another header before the packet's, on the way out, or takes it away, on the way in. What
     /// is neither is another packet.
-    pub(super) fn compare(&self, next: &Self, heading: Heading) -> Same {
+    pub(super) fn compare(&self, next: &Self, passage: Passage) -> Same {
         let (a, b) = (&self.flow, &next.flow);
-        let shares_end = a.l4 == b.l4 && (a.src == b.src || a.dst == b.dst);
+        let is_alike = a.l4 == b.l4 && self.tunnel == next.tunnel;
+        let shares_end = is_alike && (a.src == b.src || a.dst == b.dst);
         match () {
             () if self.is_none() || next.is_none() => Same::Unknown,
             () if a == b => self.compare_numbers(next),
             () if *a == b.reversed() => Same::No,
-            () if shares_end && self.tunnelled == next.tunnelled && self.contradicts(next) => Same::No,
-            () if shares_end || self.is_translated(next) || self.may_be_unpacked(next, heading) => {
+            () if shares_end && self.contradicts(next) => Same::No,
+            () if shares_end || self.is_translated(next) || self.may_be_unpacked(next, passage) => {
                 Same::Unknown
             }
             () => Same::No,
@@ -131,25 +177,65 @@ impl<'a> Identity<'a> {
     }
 
     /// Whether one header may stand before the other in a packet, as the way that it goes allows.
-    fn may_be_unpacked(&self, next: &Self, heading: Heading) -> bool {
-        match heading {
-            Heading::In => self.may_carry(next),
-            Heading::Out => next.may_carry(self),
-            Heading::Unknown => self.may_carry(next) || next.may_carry(self),
+    fn may_be_unpacked(&self, next: &Self, passage: Passage) -> bool {
+        let may_carry = |outer: &Self, inner: &Self| outer.may_carry(inner, passage.crosses_device);
+        passage.soon
+            && match passage.heading {
+                Heading::In => may_carry(self, next),
+                Heading::Out => may_carry(next, self),
+                Heading::Unknown => may_carry(self, next) || may_carry(next, self),
+            }
+    }
+
+    /// Whether it is the header of a packet that carries one.
+    pub(super) fn is_carrier(&self) -> bool {
+        self.is_tunnelled() || CARRIERS.iter().any(|carrier| self.flow.l4 == *carrier)
+    }
+
+    /// Whether it may be the header of a packet that carries the other. What is inside is shorter, by what its tunnel puts
+    /// before it; no more than equal where the outer header was taken off when its length was seen. No tunnel leads through
+    /// itself, from one of its ends to the other. UDP may carry anything between two devices (FOU, or a tunnel at a port
+    /// that nobody knows), where the length leaves room for more headers.
+    fn may_carry(&self, inner: &Self, crosses_device: bool) -> bool {
+        if self.overhead().is_some() && self.connects_the_ends_of(inner) {
+            return false;
+        }
+        if let (Some(overhead), Some(whole), Some(inside)) = (self.overhead(), self.ip_len, inner.ip_len) {
+            return whole.checked_sub(inside).is_some_and(|before| overhead.contains(&before));
+        }
+        let Some((outer, inner)) = self.len.zip(inner.len) else { return self.is_carrier() };
+        match self.flow.l4 == "udp" {
+            true => (self.is_tunnelled() || crosses_device) && inner < outer,
+            false => self.is_carrier() && inner <= outer,
         }
     }
 
-    /// Whether it may be the header of a packet that carries the other. What is inside is shorter; no more than equal
-    /// where the outer header was taken off when its length was seen. UDP may carry anything where the length leaves
-    /// room for more headers (WireGuard and others, which no column names).
-    fn may_carry(&self, inner: &Self) -> bool {
-        let lengths = self.len.zip(inner.len);
-        let is_carrier = self.tunnelled || CARRIERS.iter().any(|carrier| self.flow.l4 == *carrier);
-        match self.flow.l4 == "udp" {
-            true => lengths.map_or(is_carrier, |(outer, inner)| inner < outer),
-            false => is_carrier && lengths.is_none_or(|(outer, inner)| inner <= outer),
-        }
+    /// What its tunnel puts before the IP header of the packet inside, bytes.
+    fn overhead(&self) -> Option<&'static RangeInclusive<u32>> {
+        let overhead = OVERHEADS.iter().find(|overhead| self.tunnel == overhead.tunnel)?;
+        Some(if self.flow.src.is_v6() { &overhead.v6 } else { &overhead.v4 })
     }
+
+    /// Whether both are between the same two addresses, in either direction.
+    fn connects_the_ends_of(&self, other: &Self) -> bool {
+        let (a, b) = (&self.flow, &other.flow);
+        (a.src, a.dst) == (b.src, b.dst) || (a.src, a.dst) == (b.dst, b.src)
+    }
+}
+
+/// The length of a packet from its IP header on, where an event shows it: where it is received, and at the functions of
+/// which it is known where the data begins. Options of IP are not counted.
+fn ip_len(event: &Event<'_, '_>) -> Option<u32> {
+    let data = match event.effect {
+        Effect::RxEntry | Effect::RxBacklog | Effect::Receive => Data::Ip,
+        _ => event.about.gate?.data,
+    };
+    let pulled = match data {
+        Data::Ip => 0,
+        Data::Above if event.saddr().is_v6() => 40,
+        Data::Above => 20,
+    };
+    event.u32(ColumnId::Len).map(|len| len + pulled)
 }
 
 /// Whether both are known and differ.

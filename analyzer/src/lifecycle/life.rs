@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
-use super::identity::{Heading, Identity, Same};
+use super::identity::{Heading, Identity, Passage, Same};
 use super::outcome::{End, Evidence, Outcome};
-use super::state::{Answer, Position, Rx, Tx};
+use super::state::{Answer, Passed, Position, Rx, Tx};
 use super::verdict::Given;
 use crate::event::{Effect, Event, Flow, Place, RowId, Snapshot};
+use crate::knowledge::Thresholds;
 use crate::names::Name;
 use crate::rule::Rule;
 use ntc::ColumnId;
@@ -92,15 +93,39 @@ impl<'a> Life<'a> {
 
     /// Whether its header is a tunnel's, or was rewritten since it was seen.
     pub(super) fn is_tunnelled(&self) -> bool {
-        self.identity.tunnelled || self.position.rewritten
+        self.identity.is_tunnelled() || self.position.rewritten
     }
 
     /// Whether an event shows this packet, by its header.
-    pub(super) fn same(&self, event: &Event<'_, 'a>, header: Option<&Identity<'a>>) -> Same {
+    pub(super) fn same(
+        &self,
+        event: &Event<'_, 'a>,
+        header: Option<&Identity<'a>>,
+        limits: &Thresholds,
+    ) -> Same {
         if self.position.rewritten {
             return Same::Unknown;
         }
-        header.map_or(Same::Unknown, |next| self.identity.compare(next, self.heading(event)))
+        let Some(next) = header else { return Same::Unknown };
+        let passage = Passage {
+            heading: self.heading(event),
+            crosses_device: self.crosses_device(event),
+            soon: event.ts.saturating_sub(self.end) < limits.tunnel,
+        };
+        self.identity.compare(next, passage)
+    }
+
+    /// Whether an event shows the packet between two devices, one of which may be a tunnel's: it is received, and another
+    /// device had received it before; or it is sent while another device's driver has it.
+    fn crosses_device(&self, event: &Event<'_, '_>) -> bool {
+        let iif = event.u32(ColumnId::Iif);
+        match event.effect {
+            Effect::RxEntry | Effect::RxBacklog | Effect::Receive => {
+                iif.is_some() && iif != event.u32(ColumnId::Ifindex)
+            }
+            Effect::Queue | Effect::Start => self.hops.iter().any(|hop| hop.sent == Tx::Given),
+            _ => false,
+        }
     }
 
     /// Which way it is going where an event shows it.
@@ -159,7 +184,7 @@ impl<'a> Life<'a> {
             Effect::Sent => self.answer(event),
             Effect::Copy => self.evidence.copied = true,
             Effect::TcpProbe => self.evidence.segment_processed = true,
-            Effect::Call if event.about.returns => self.calls = self.calls.saturating_add(1),
+            Effect::Call => self.call(event),
             Effect::Link => self.position.rewritten |= event.name(ColumnId::Relation) == "encapsulation",
             _ => {}
         }
@@ -172,11 +197,18 @@ impl<'a> Life<'a> {
         }
     }
 
+    /// A function is called with it.
+    fn call(&mut self, event: &Event<'_, 'a>) {
+        self.calls = self.calls.saturating_add(u32::from(event.about.returns));
+        self.position.passed = Passed::of(event).or(self.position.passed);
+    }
+
     /// It is received.
     fn receive(&mut self, event: &Event<'_, 'a>) {
         let hop = self.hop_mut(event.place());
         hop.received = Rx::of(event.effect);
         hop.sent = Tx::None;
+        self.position.passed = None;
         self.position.received_last = true;
     }
 

@@ -14,7 +14,7 @@ use crate::knowledge::tests::shipped;
 use crate::script::Script;
 
 /// A way through hosts: events as [`Script`] has them, and how it ends. `HEAD` stands for the packet's header, `NAT` for
-/// the same with another source, `TUNNEL` for the header around it.
+/// the same with another source, `TUNNEL` for the header around it, `BARE` for a header without a number.
 struct Way {
     /// What happens, in this order.
     events: &'static [&'static str],
@@ -86,6 +86,9 @@ const WAYS: &[Way] = &[
         outcome: "DROPPED NO_SOCKET",
     },
     Way { events: &["netif_receive_skb eth1 HEAD iif=2"], outcome: "" },
+    // Functions alone, and nothing in the header that tells it from the flow's next one.
+    Way { events: &["ip_rcv kind=pkt eth1 BARE iif=2", "udp_rcv kind=pkt eth1 BARE iif=2"], outcome: "" },
+    Way { events: &["udp_rcv kind=pkt eth1 BARE iif=2"], outcome: "" },
     // Forwarded, and forwarded with another source address.
     Way {
         events: &[
@@ -199,7 +202,9 @@ impl Packet {
         let translated = format!("flow=192.0.2.1:{port}>10.0.1.2:6 l4=tcp id={id} seq={id}");
         let around = format!("flow=192.0.2.1:50000>192.0.2.2:4789 l4=udp id={} tunnel=vxlan", 20_000 + id);
         let event = self.way.events[self.times.len()];
+        let bare = format!("flow=10.0.0.1:{port}>10.0.1.2:6 l4=udp id=0 ttl=64");
         let event = event.replace("HEAD", &whole).replace("NAT", &translated).replace("TUNNEL", &around);
+        let event = event.replace("BARE", &bare);
         self.times.push(now);
         format!("{now} {skb:x} {event}\n")
     }

@@ -8,6 +8,7 @@ use super::life::Life;
 use crate::event::{Effect, Event, Place};
 use crate::knowledge::Thresholds;
 use crate::names::Name;
+use ntc::ColumnId;
 use ntc::catalog::Direction;
 
 /// The index of the loopback device in every namespace (`LOOPBACK_IFINDEX`, include/net/flow.h).
@@ -76,8 +77,36 @@ pub(super) struct Position<'a> {
     pub(super) sent_at: Place<'a>,
     /// What the driver there said.
     pub(super) answer: Answer,
+    /// The last function that it passed of those that it passes once each time that a device receives it.
+    pub(super) passed: Option<Passed<'a>>,
     /// Whether its headers were rewritten, so that the next ones may be any: it goes into a tunnel.
     pub(super) rewritten: bool,
+}
+
+/// A function that a packet passes once each time that a device receives it, when it was passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Passed<'a> {
+    /// Its position on the way in.
+    gate: usize,
+    /// Where.
+    at: Place<'a>,
+    /// The packet's TTL or hop limit, where it has one.
+    ttl: Option<u8>,
+}
+
+impl<'a> Passed<'a> {
+    /// What an event shows.
+    pub(super) fn of(event: &Event<'_, 'a>) -> Option<Self> {
+        let gate = event.about.gate?.order;
+        Some(Self { gate, at: event.place(), ttl: event.u8(ColumnId::Ttl) })
+    }
+
+    /// Whether only another packet can come to the next one after this: the way in does not lead back. A packet that is
+    /// forwarded in a circle has a lower TTL when it is received again.
+    fn excludes(&self, next: &Self, same_flow: bool) -> bool {
+        let was_forwarded = same_flow && next.ttl < self.ttl;
+        self.at == next.at && next.gate <= self.gate && !was_forwarded
+    }
 }
 
 /// What an event at a packet's address is.
@@ -180,7 +209,7 @@ pub(super) fn has_own_header(effect: Effect) -> bool {
 
 /// Whether a call goes on with the life. One on the way out is of another packet if the life was delivered, taken by a
 /// driver, or received last while this one is the host's own; one at which a driver hands a packet over is of another
-/// packet if the life was delivered.
+/// packet if the life was delivered; one on the way in if the life has passed it, or what comes after it, already.
 fn calling(life: &Life<'_>, event: &Event<'_, '_>, same: Same) -> bool {
     match event.about.direction {
         _ if same == Same::No => false,
@@ -188,9 +217,18 @@ fn calling(life: &Life<'_>, event: &Event<'_, '_>, same: Same) -> bool {
             let own = life.position.received_last && !event.was_received() && !life.is_tunnelled();
             !(life.is_finished() || own && same != Same::Yes)
         }
-        Direction::Entry => !life.evidence.any(),
-        Direction::In | Direction::Any => true,
+        Direction::Entry => !life.evidence.any() && !is_passed(life, event),
+        Direction::In => !is_passed(life, event),
+        Direction::Any => true,
     }
+}
+
+/// Whether the life has passed what an event shows. What comes out of a tunnel passes it again.
+fn is_passed(life: &Life<'_>, event: &Event<'_, '_>) -> bool {
+    let Some((passed, next)) = life.position.passed.zip(Passed::of(event)) else { return false };
+    let same_flow = event.has_addresses() && event.flow() == life.identity.flow;
+    let opens = life.position.rewritten || !same_flow && life.identity.is_carrier();
+    !opens && passed.excludes(&next, same_flow)
 }
 
 /// Whether a receive event goes on with the life. In this order:
@@ -284,8 +322,8 @@ fn dropping(life: &Life<'_>, event: &Event<'_, '_>, same: Same) -> bool {
         Same::Unknown => {
             let known = &life.identity;
             let flow = if event.has_addresses() { event.flow() } else { return true };
-            let is_comparable = !known.is_none() && !known.tunnelled && !life.position.rewritten;
-            let tunnel = event.name(ntc::ColumnId::Tunnel).is_some();
+            let is_comparable = !known.is_none() && !known.is_tunnelled() && !life.position.rewritten;
+            let tunnel = event.name(ColumnId::Tunnel).is_some();
             !is_comparable || tunnel || flow.src == known.flow.src || flow.dst == known.flow.dst
         }
     }

@@ -577,10 +577,10 @@ fn another_flow_at_the_same_device_is_another_packet_whatever_the_probe() {
 }
 
 #[test]
-fn a_packet_out_of_a_tunnel_that_no_column_names_stays_one_life() {
+fn a_packet_out_of_a_tunnel_stays_one_life() {
     // WireGuard: the header inside has nothing in common, and the device is another.
     assert_lives(
-        "10 7 ip_rcv eth0 flow=192.0.2.1:51820>192.0.2.2:51820 id=7 len=156
+        "10 7 ip_rcv eth0 flow=192.0.2.1:51820>192.0.2.2:51820 id=7 tunnel=wireguard len=156
          11 7 ip_rcv wg0 flow=10.9.0.1:5>10.9.0.2:6 id=4 len=84",
         &["7 2 OPEN (capture ended)"],
     );
@@ -588,6 +588,69 @@ fn a_packet_out_of_a_tunnel_that_no_column_names_stays_one_life() {
     assert_lives(
         "10 7 ip_rcv eth0 flow=192.0.2.1>192.0.2.2 l4=esp id=7
          11 7 ip_rcv eth0 flow=10.9.0.1:5>10.9.0.2:6 l4=udp id=4",
+        &["7 2 OPEN (capture ended)"],
+    );
+    // A tunnel that no column names: the packet was received before, by another device.
+    assert_lives(
+        "10 7 netif_receive_skb eth0 flow=192.0.2.1:5555>192.0.2.2:5555 id=7 len=112 ifindex=2
+         11 7 netif_receive_skb fou0 flow=10.9.0.1:5>10.9.0.2:6 id=4 len=84 ifindex=3 iif=2",
+        &["7 2 OPEN (capture ended)"],
+    );
+}
+
+#[test]
+fn what_did_not_come_out_of_a_tunnel_is_another_packet() {
+    let vxlan = "flow=192.0.2.1:999>192.0.2.2:4789 tunnel=vxlan len=134";
+    let two = ["7 1 REUSED (end not observed)", "7 1 OPEN (capture ended)"];
+    for next in [
+        // Not what VXLAN leaves; through the tunnel from one of its ends to the other; long after.
+        "11 7 ip_rcv eth1 flow=10.9.0.1:5>10.9.0.2:6 len=85",
+        "11 7 ip_rcv eth1 flow=192.0.2.2:5>192.0.2.1:6 len=84",
+        "2000010 7 ip_rcv eth1 flow=10.9.0.1:5>10.9.0.2:6 len=84",
+    ] {
+        assert_lives(&format!("10 7 ip_rcv eth0 {vxlan}\n{next}"), &two);
+    }
+    // Its length counts from the header of UDP where UDP has it.
+    assert_lives(
+        "10 7 udp_rcv eth0 flow=192.0.2.1:999>192.0.2.2:4789 tunnel=vxlan len=114
+         11 7 tcp_v4_rcv over flow=10.9.0.1:5>10.9.0.2:6 l4=tcp len=64",
+        &["7 2 OPEN (capture ended)"],
+    );
+    // A datagram that may be a tunnel's, for all that is known, where nothing shows that a device handed on what it carried.
+    assert_lives(
+        "10 7 ip_rcv eth0 flow=192.0.2.1:5555>192.0.2.2:5555 id=7 len=112
+         11 7 ip_rcv eth1 flow=10.9.0.1:5>10.9.0.2:6 id=4 len=84",
+        &two,
+    );
+}
+
+#[test]
+fn what_a_packet_has_passed_it_does_not_pass_again() {
+    let header = "flow=10.0.0.1:5>10.0.0.2:6 len=84";
+    let once = format!("10 7 ip_rcv eth0 {header} ttl=64\n 11 7 udp_rcv eth0 ttl=64 len=64");
+    // The same function again, one before it, and the last one again, each at the same device with the same TTL.
+    for again in ["ip_rcv", "udp_rcv"] {
+        assert_lives(
+            &format!("{once}\n20 7 {again} eth0 {header} ttl=64"),
+            &["7 2 REUSED (end not observed)", "7 1 OPEN (capture ended)"],
+        );
+    }
+    // Another sender of the same service.
+    assert_lives(
+        &format!("{once}\n20 7 ip_rcv eth0 flow=10.0.0.9:5>10.0.0.2:6 len=84 ttl=60"),
+        &["7 2 REUSED (end not observed)", "7 1 OPEN (capture ended)"],
+    );
+    // Two routers that send a packet to each other.
+    assert_lives(
+        &format!(
+            "10 7 ip_rcv eth0 {header} ttl=64
+             20 7 ip_rcv eth0 {header} ttl=62"
+        ),
+        &["7 2 OPEN (capture ended)"],
+    );
+    // A device that hands a packet on to another one above it.
+    assert_lives(
+        &format!("10 7 ip_rcv eth0 {header} ttl=64\n11 7 ip_rcv br0 {header} ttl=64"),
         &["7 2 OPEN (capture ended)"],
     );
 }
