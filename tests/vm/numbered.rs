@@ -11,9 +11,6 @@ use crate::truth::{Figures, Truth, lives};
 /// tells packets apart.
 pub const NUMBERED: [&str; 2] = ["numbered-life", "numbered-functions"];
 
-/// Where events are still joined to other packets: the figures are shown only.
-const WRONG: [&str; 1] = ["numbered-functions"];
-
 /// Packets that must be in each capture; how many are sent stands in `tests/vm/record`.
 const LEAST: u64 = 1000;
 
@@ -31,7 +28,7 @@ fn judge(guest: &Guest, recording: &Recording) -> Result<(), String> {
     if figures.different < LEAST {
         return Err(format!("{name}: only {} packets", figures.different));
     }
-    if figures.wrong > 0 && !WRONG.contains(&name) {
+    if figures.wrong > 0 {
         let Figures { wrong, known, faults, .. } = &figures;
         return Err(format!(
             "{name}: {wrong} of {known} rows in lives of other packets; {}",
