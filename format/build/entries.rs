@@ -222,6 +222,7 @@ pub enum Relation {
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs, clippy::missing_docs_in_private_items, reason = "catalog::Effect has them")]
 pub enum Effect {
+    New,
     Queue,
     Start,
     Sent,

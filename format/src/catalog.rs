@@ -58,6 +58,8 @@ pub enum Data {
 /// What a probe says about a packet or a socket. Several probes may say the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
+    /// The packet was allocated just before.
+    New,
     /// The packet is handed to a device's queue.
     Queue,
     /// The driver is given the packet.

@@ -123,6 +123,7 @@ pub(super) enum Step {
 /// Whether an event goes on with the life that is open at its address.
 pub(super) fn step(life: &Life<'_>, event: &Event<'_, '_>, same: Same, limits: &Thresholds) -> Step {
     let goes_on = match event.effect {
+        Effect::New => false,
         Effect::RxEntry | Effect::RxBacklog | Effect::Receive => receiving(life, event, same),
         Effect::Queue => queueing(life, event, same, limits),
         Effect::Start => starting(life, event, same, limits),
@@ -166,7 +167,8 @@ pub(super) fn step(life: &Life<'_>, event: &Event<'_, '_>, same: Same, limits: &
 /// Whether an event may be the first of a life.
 pub(super) fn begins(effect: Effect) -> bool {
     match effect {
-        Effect::Queue
+        Effect::New
+        | Effect::Queue
         | Effect::Start
         | Effect::RxEntry
         | Effect::RxBacklog
@@ -204,7 +206,11 @@ pub(super) fn begins(effect: Effect) -> bool {
 
 /// Whether the addresses of an event are those of the packet's own header.
 pub(super) fn has_own_header(effect: Effect) -> bool {
-    begins(effect) || matches!(effect, Effect::Sent | Effect::Copy)
+    match effect {
+        // It is not filled in yet.
+        Effect::New => false,
+        effect => begins(effect) || matches!(effect, Effect::Sent | Effect::Copy),
+    }
 }
 
 /// Whether a call goes on with the life. One on the way out is of another packet if the life was delivered, taken by a

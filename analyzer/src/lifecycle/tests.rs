@@ -625,6 +625,18 @@ fn what_did_not_come_out_of_a_tunnel_is_another_packet() {
 }
 
 #[test]
+fn a_segment_that_is_put_into_the_send_queue_is_new() {
+    // The one before it was freed by the acknowledgment, which no probe shows.
+    assert_lives(
+        "10 7 tcp_skb_entail
+         11 7 __tcp_transmit_skb
+         20 7 tcp_skb_entail
+         21 7 __tcp_transmit_skb",
+        &["7 2 REUSED (end not observed)", "7 2 OPEN (capture ended)"],
+    );
+}
+
+#[test]
 fn what_a_packet_has_passed_it_does_not_pass_again() {
     let header = "flow=10.0.0.1:5>10.0.0.2:6 len=84";
     let once = format!("10 7 ip_rcv eth0 {header} ttl=64\n 11 7 udp_rcv eth0 ttl=64 len=64");
