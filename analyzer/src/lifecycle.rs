@@ -10,6 +10,7 @@ mod delivery;
 mod identity;
 mod life;
 pub mod outcome;
+mod sighting;
 mod state;
 mod verdict;
 
@@ -27,10 +28,12 @@ use crate::names::{Name, Names};
 use crate::rule::Rule;
 use calls::{Calls, LifeRef};
 use delivery::{Received, Starts};
+pub use identity::Echo;
 use identity::Identity;
 pub use life::{Hop, Life, Row};
 pub use outcome::{Counts, Evidence, Outcome, OutcomeKind};
 use outcome::{End, decide};
+pub use sighting::{Sighting, moves};
 use state::{Step, begins, step};
 use verdict::{Given, verdict_hook};
 
@@ -87,16 +90,32 @@ pub const COLUMNS: [ColumnId; 47] = [
 
 /// Lives that may be open at once.
 const MAX_OPEN: usize = 256 << 10;
-/// Rows that open lives may keep, where rows are kept.
-const MAX_KEPT: usize = 4 << 20;
+/// Rows and sightings that open lives may keep, where they are kept.
+const MAX_KEPT: usize = 2 << 20;
 
 /// What is kept of lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// Where their rows stand.
-    Rows,
     /// Their summary.
     Summary,
+    /// Where their rows stand, too.
+    Rows,
+    /// Where they were seen, too: at the probes that are asked for ([`crate::probes::Probes::ask`]), and between devices.
+    Sightings,
+    /// All of that.
+    All,
+}
+
+impl Keep {
+    /// Whether it is kept where rows stand.
+    fn rows(self) -> bool {
+        matches!(self, Self::Rows | Self::All)
+    }
+
+    /// Whether it is kept where packets were seen.
+    fn sightings(self) -> bool {
+        matches!(self, Self::Sightings | Self::All)
+    }
 }
 
 /// What [`Lives`] counted.
@@ -141,7 +160,7 @@ pub struct Lives<'a> {
     calls: Calls,
     /// Lives that have ended and await the returns of their calls.
     lingering: VecDeque<u32>,
-    /// Rows that open lives keep.
+    /// Rows and sightings that open lives keep.
     kept: usize,
     /// When idle lives were last looked for.
     swept: u64,
@@ -393,10 +412,17 @@ impl<'a> Lives<'a> {
         self.keep(slot, event, Name::NONE);
     }
 
-    /// Keeps where a row of a life stands, if rows are kept.
+    /// Keeps where a row of a life stands and the packet was seen, if that is kept.
     fn keep(&mut self, slot: u32, event: &Event<'_, 'a>, by: Name<'a>) {
-        if self.keep == Keep::Rows {
-            self.slots[slot as usize].rows.push(Row { id: event.id, by });
+        let life = &mut self.slots[slot as usize];
+        if self.keep.rows() {
+            life.rows.push(Row { id: event.id, by });
+            self.kept += 1;
+        }
+        if self.keep.sightings()
+            && let Some(sighting) = Sighting::of(event)
+        {
+            life.sightings.push(sighting);
             self.kept += 1;
         }
     }
@@ -460,8 +486,9 @@ impl<'a> Lives<'a> {
         life.outcome = decide(life, end);
         self.tally.outcomes.add(&life.outcome);
         done(life);
-        self.kept -= life.rows.len();
+        self.kept -= life.rows.len() + life.sightings.len();
         life.rows.clear();
+        life.sightings.clear();
         life.skb = 0;
         self.unused.push(slot);
     }

@@ -20,6 +20,8 @@ pub struct Probe {
     pub two_way: bool,
     /// Whether this build knows it.
     pub is_known: bool,
+    /// Its number among the probes that the question asks for ([`Probes::ask`]).
+    pub asked: Option<u16>,
 }
 
 impl Default for Probe {
@@ -31,6 +33,7 @@ impl Default for Probe {
             returns: false,
             two_way: false,
             is_known: false,
+            asked: None,
         }
     }
 }
@@ -40,21 +43,36 @@ impl Default for Probe {
 pub struct Probes {
     /// Whether the returns of a probe are recorded, where the recorder said so.
     returns: HashMap<String, bool>,
+    /// Numbers of the probes that the question asks for.
+    asked: HashMap<String, u16>,
 }
 
 impl Probes {
     /// Those of a capture.
     pub fn new(metadata: &Metadata) -> Self {
         let said = |probe: &ntc::Probe| Some((probe.name.clone(), probe.returns?));
-        Self { returns: metadata.probes.iter().filter_map(said).collect() }
+        Self { returns: metadata.probes.iter().filter_map(said).collect(), asked: HashMap::new() }
+    }
+
+    /// Asks for a probe; returns its number.
+    pub fn ask(&mut self, name: &str) -> u16 {
+        let next = u16::try_from(self.asked.len()).unwrap_or(u16::MAX);
+        *self.asked.entry(name.to_owned()).or_insert(next)
+    }
+
+    /// The names of the probes that are asked for, by their numbers.
+    pub fn asked(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.asked.iter().collect();
+        names.sort_unstable_by_key(|(_, number)| **number);
+        names.into_iter().map(|(name, _)| name.clone()).collect()
     }
 
     /// The probe of a name.
     pub fn get(&self, name: &str) -> Probe {
-        let returns = self.returns.get(name).copied();
+        let (returns, asked) = (self.returns.get(name).copied(), self.asked.get(name).copied());
         match catalog::by_name(name) {
             // An older recorder did not say it, and recorded the returns of what a user named.
-            None => Probe { returns: returns.unwrap_or(true), ..Probe::default() },
+            None => Probe { returns: returns.unwrap_or(true), asked, ..Probe::default() },
             Some(entry) => Probe {
                 effect: entry.effect,
                 direction: entry.stage.map_or(Direction::Any, |stage| stage.direction),
@@ -62,6 +80,7 @@ impl Probes {
                 returns: returns.unwrap_or_else(|| entry.has_return()),
                 two_way: entry.two_way,
                 is_known: true,
+                asked,
             },
         }
     }

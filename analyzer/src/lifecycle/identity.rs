@@ -66,6 +66,30 @@ pub(super) struct Passage {
     pub(super) soon: bool,
 }
 
+/// What an ICMP echo message says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Echo {
+    /// Whether it is a reply, and no request.
+    pub is_reply: bool,
+    /// Identifier.
+    pub id: u16,
+    /// Sequence number.
+    pub seq: u16,
+}
+
+impl Echo {
+    /// What an event's header says, where the column `icmp_type` was read (RFC 792; RFC 4443, 4.1 and 4.2).
+    pub(super) fn of(event: &Event<'_, '_>) -> Option<Self> {
+        let is_reply = match event.u8(ColumnId::IcmpType)? {
+            8 | 128 => false,
+            0 | 129 => true,
+            _ => return None,
+        };
+        let (id, seq) = event.u16(ColumnId::IcmpId).zip(event.u16(ColumnId::IcmpSeq))?;
+        Some(Self { is_reply, id, seq })
+    }
+}
+
 /// Which way a packet is going where a header shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heading {

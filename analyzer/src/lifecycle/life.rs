@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use super::identity::{Heading, Identity, Passage, Same};
+use super::identity::{Echo, Heading, Identity, Passage, Same};
 use super::outcome::{End, Evidence, Outcome};
+use super::sighting::Sighting;
 use super::state::{Answer, Passed, Position, Rx, Tx};
 use super::verdict::Given;
 use crate::event::{Effect, Event, Flow, Place, RowId, Snapshot};
@@ -52,6 +53,8 @@ pub struct Life<'a> {
     pub count: u32,
     /// Who talks to whom, by the first header that was decoded.
     pub flow: Flow<'a>,
+    /// What it says of itself where it is an ICMP echo message and that was read.
+    pub echo: Option<Echo>,
     /// Whether it was a TCP segment that this host sent, and how many segments that were.
     pub segments: u16,
     /// Devices in the order of its way.
@@ -64,6 +67,8 @@ pub struct Life<'a> {
     pub freed: Option<Box<Snapshot<'a>>>,
     /// Its rows, where rows are kept.
     pub rows: Vec<Row<'a>>,
+    /// Where it was seen, where that is kept.
+    pub sightings: Vec<Sighting<'a>>,
     /// Whether events were lost during the life.
     pub touched_by_loss: bool,
     /// Whether one of its events matched the filter.
@@ -168,9 +173,11 @@ impl<'a> Life<'a> {
     /// Empties it for the next packet; its vectors keep their memory.
     pub(super) fn reset(&mut self, skb: u64) {
         let (mut hops, mut rows) = (std::mem::take(&mut self.hops), std::mem::take(&mut self.rows));
+        let mut sightings = std::mem::take(&mut self.sightings);
         hops.clear();
         rows.clear();
-        *self = Self { skb, hops, rows, ..Self::default() };
+        sightings.clear();
+        *self = Self { skb, hops, rows, sightings, ..Self::default() };
     }
 
     /// Brings it up to date with one of its events, and the header that it shows.
@@ -193,6 +200,7 @@ impl<'a> Life<'a> {
             self.position.rewritten = false;
             if self.flow.is_none() {
                 self.flow = identity.flow;
+                self.echo = Echo::of(event);
             }
         }
     }
