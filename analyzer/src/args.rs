@@ -9,6 +9,10 @@ use words::{Device, Flags, Network, Protocol, Range};
 
 use crate::filter::{Asked, Expression};
 
+mod latency;
+
+pub use latency::{HistogramStyle, Latency, LatencyBy};
+
 /// Diagnoses packet lives in captures of ntrec.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES, propagate_version = true)]
@@ -27,6 +31,7 @@ Examples:
   ntana trace host1.ntc --outcome dropped    every dropped packet with its events
   ntana drops host1.ntc --by flow            who is hit
   ntana stats host1.ntc --by dev,probe       events and bytes by any columns
+  ntana latency host1.ntc                    where the time goes, from stage to stage
   ntana info host1.ntc                       what the capture holds and what is missing";
 
 impl Cli {
@@ -40,6 +45,7 @@ impl Cli {
             Command::Diag(args) => (&mut args.input, &mut args.filter),
             Command::Trace(args) => (&mut args.input, &mut args.filter),
             Command::Drops(args) => (&mut args.input, &mut args.filter),
+            Command::Latency(args) => (&mut args.input, &mut args.filter),
             Command::Replay(args) => (&mut args.input, &mut args.filter),
             Command::Stats(args) => (&mut args.input, &mut args.filter),
             Command::Info(_) | Command::Repair(_) => return Ok(()),
@@ -83,6 +89,8 @@ pub enum Command {
     Trace(Trace),
     /// Drops by reason, location, stack, flow or device
     Drops(Drops),
+    /// Where the time goes: times between the stages of a packet's way
+    Latency(Latency),
     /// The events as they came, one line each
     Replay(Replay),
     /// Events and bytes, counted by any columns and by time
@@ -100,6 +108,7 @@ impl Command {
             Self::Diag(Diag { input, .. })
             | Self::Trace(Trace { input, .. })
             | Self::Drops(Drops { input, .. })
+            | Self::Latency(Latency { input, .. })
             | Self::Replay(Replay { input, .. })
             | Self::Stats(Stats { input, .. })
             | Self::Info(Info { input }) => &input.files,

@@ -3,6 +3,7 @@
 pub mod diag;
 pub mod drops;
 pub mod info;
+pub mod latency;
 pub mod repair;
 pub mod replay;
 mod rows;

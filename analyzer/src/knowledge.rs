@@ -6,8 +6,10 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
+use ntc::catalog;
 
 use crate::event::Snapshot;
+pub use table::stages::{Join, Limit, Model, Role, Stage, Within};
 pub use table::{Cause, Grouping, Key, Severity, Signal, Thresholds};
 use table::{Location, Reason, Silent, Tables};
 
@@ -15,6 +17,8 @@ use table::{Location, Reason, Silent, Tables};
 const DROPS: &str = include_str!("../knowledge/drops.toml");
 /// How findings are made: grouping, thresholds, signals other than drops.
 const CAUSES: &str = include_str!("../knowledge/causes.toml");
+/// Stages of a packet's way, and between which of them the time is measured.
+const STAGES: &str = include_str!("../knowledge/stages.toml");
 /// The cause of a drop reason that no table knows.
 const UNKNOWN: &str = "unknown-drop";
 /// The reason of a drop that gives none, at a place that no table knows.
@@ -66,8 +70,9 @@ pub struct Knowledge {
 impl Knowledge {
     /// The tables inside the program, with the rows of other files over them.
     pub fn load(rules: &[impl AsRef<Path>]) -> Result<Self> {
-        let mut texts =
-            vec![("causes.toml".to_owned(), CAUSES.to_owned()), ("drops.toml".to_owned(), DROPS.to_owned())];
+        let shipped = [("causes.toml", CAUSES), ("drops.toml", DROPS), ("stages.toml", STAGES)];
+        let mut texts: Vec<(String, String)> =
+            shipped.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
         for path in rules {
             let path = path.as_ref();
             let text =
@@ -85,6 +90,7 @@ impl Knowledge {
         }
         let last = texts.last().map_or("", |(name, _)| name);
         tables.check_causes().map_err(|e| anyhow!("rules {last}: {e}"))?;
+        tables.check_stages(is_probe_or_stage).map_err(|e| anyhow!("rules {last}: {e}"))?;
         let thresholds = tables.thresholds().map_err(|e| anyhow!("rules {last}: {e}"))?;
         Ok(Self::index(tables, thresholds))
     }
@@ -173,6 +179,29 @@ impl Knowledge {
         self.tables.signal.iter().find(|s| s.name == name)
     }
 
+    /// The rows about stages.
+    pub fn stages(&self) -> &[Stage] {
+        &self.tables.stage
+    }
+
+    /// The rows about roles of devices.
+    pub fn roles(&self) -> &[Role] {
+        &self.tables.role
+    }
+
+    /// The rows about models.
+    pub fn models(&self) -> &[Model] {
+        &self.tables.model
+    }
+
+    /// The row about the time of a leg from which on it is abnormal, or of the whole way.
+    pub fn limit(&self, model: &str, leg: Option<(&str, &str)>) -> Option<&Limit> {
+        let ends = |limit: &Limit| {
+            limit.from.as_deref() == leg.map(|l| l.0) && limit.to.as_deref() == leg.map(|l| l.1)
+        };
+        self.tables.limit.iter().find(|limit| limit.model == model && ends(limit))
+    }
+
     /// The row about a cause.
     pub fn cause(&self, id: &str) -> Option<&Cause> {
         self.tables.cause.iter().find(|c| c.id == id)
@@ -183,6 +212,12 @@ impl Knowledge {
         let row = |id: &str| self.tables.grouping.iter().find(|g| g.cause == id);
         row(cause).or_else(|| row("*")).cloned().unwrap_or_default()
     }
+}
+
+/// Whether a model may name it as a stage though no row has it: a stage of the catalog, or a probe; any function may be one.
+fn is_probe_or_stage(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        || catalog::stages().iter().any(|stage| stage.name == name)
 }
 
 /// What a signal means.

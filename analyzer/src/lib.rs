@@ -1,7 +1,7 @@
 //! The analysis behind `ntana`: a capture becomes events, events become lives, lives become answers.
 //!
 //! Reading order: [`scan`] delivers [`event`]s in time order, [`lifecycle`] rebuilds what happened to each packet,
-//! [`diag`] groups what went wrong by root cause, [`commands`] show the answers.
+//! [`diag`] groups what went wrong by root cause, [`latency`] says how long what took, [`commands`] show the answers.
 
 #![forbid(unsafe_code)]
 
@@ -14,6 +14,7 @@ pub mod diag;
 pub mod event;
 pub mod filter;
 pub mod knowledge;
+pub mod latency;
 pub mod lifecycle;
 pub mod loss;
 pub mod names;

@@ -27,6 +27,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Diag(args) => commands::diag::run(args, &mut out),
         Command::Trace(args) => commands::trace::run(args, &mut out),
         Command::Drops(args) => commands::drops::run(args, &mut out),
+        Command::Latency(args) => commands::latency::run(args, &mut out),
         Command::Replay(args) => commands::replay::run(args, &mut out),
         Command::Stats(args) => commands::stats::run(args, &mut out),
         Command::Info(args) => commands::info::run(args, &mut out),

@@ -114,12 +114,13 @@ fn not_attached(capture: &Capture) -> Vec<NotAttached> {
 pub fn for_each_source(
     input: &Input,
     filters: &FilterArgs,
-    mut answer: impl FnMut(&Source) -> Result<()>,
+    mut answer: impl FnMut(&mut Source) -> Result<()>,
 ) -> Result<bool> {
     let mut all = true;
     for path in &input.files {
         let opened = Source::open(path, input.time, filters);
-        let result = opened.and_then(|source| answer(&source).with_context(|| path.display().to_string()));
+        let result =
+            opened.and_then(|mut source| answer(&mut source).with_context(|| path.display().to_string()));
         match result {
             Ok(()) => {}
             Err(error) if crate::is_closed_pipe(&error) => return Err(error),

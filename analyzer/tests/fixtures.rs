@@ -70,6 +70,60 @@ fn every_capture_is_small() {
     }
 }
 
+/// What `ntana latency` says of a capture.
+fn latency(capture: &str, args: &[&str]) -> serde_json::Value {
+    let mut ntana = Command::cargo_bin("ntana").unwrap();
+    ntana
+        .current_dir(folder())
+        .args(["latency", "--format", "json"])
+        .args(args)
+        .arg(format!("{capture}.ntc"));
+    let answer = ntana.assert().success().get_output().stdout.clone();
+    serde_json::from_slice::<serde_json::Value>(&answer).unwrap()["captures"][0].take()
+}
+
+#[test]
+fn the_legs_of_each_way_that_was_recorded_add_up_to_it() {
+    for capture in captures() {
+        for model in ["in", "out", "forward"] {
+            let answer = latency(&capture, &["--model", model, "--worst", "100000"]);
+            let sum = |list: &serde_json::Value, what: &str| -> u64 {
+                list.as_array().into_iter().flatten().filter_map(|item| item[what].as_u64()).sum()
+            };
+            let legs = &answer["models"][0]["legs"];
+            let between =
+                legs.as_array().unwrap().iter().filter(|leg| leg["from"].is_string()).cloned().collect();
+            assert_eq!(sum(&between, "sum"), sum(&answer["worst"], "ns"), "{capture} {model}: ns");
+            let passes = answer["worst"].as_array().map_or(0, Vec::len);
+            assert!(passes > 0 || model != "out", "{capture} {model}: no packet");
+            for slow in answer["worst"].as_array().into_iter().flatten() {
+                let at = |end: &str| {
+                    let events = slow["life"]["events"].as_array().unwrap();
+                    events.iter().any(|event| event["ts"] == slow[end])
+                };
+                assert!(at("begin") && at("end"), "{capture} {model}: {slow:#}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_path_of_probed_functions_is_as_long_as_its_stages() {
+    let ends = ["__ip_local_out", "dev_hard_start_xmit"];
+    for kernel in ["6.1", "6.12", "7.x"] {
+        let capture = format!("ping-{kernel}");
+        let model = latency(&capture, &["--model", "tx-driver"]);
+        let direct = latency(&capture, &["--from", ends[0], "--to", ends[1]]);
+        let (of_model, of_ends) = (&model["models"][0]["legs"][0], &direct["models"][0]["legs"][0]);
+        assert_eq!(of_model["count"], of_ends["count"], "{kernel}");
+        assert_eq!(of_model["sum"], of_ends["sum"], "{kernel}");
+        let way = latency(&capture, &["--model", "out"]);
+        let legs = way["models"][0]["legs"].as_array().unwrap();
+        let whole = legs.iter().find(|leg| leg["from"].is_null()).unwrap();
+        assert_eq!([&whole["count"], &whole["sum"]], [&of_ends["count"], &of_ends["sum"]], "{kernel}");
+    }
+}
+
 #[test]
 fn every_drop_and_reset_reason_of_the_recorded_kernel_is_known() {
     let knowledge =

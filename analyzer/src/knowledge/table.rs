@@ -6,6 +6,12 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+// The same file, whoever includes this one.
+#[path = "stages.rs"]
+pub mod stages;
+
+use stages::{Limit, Model, Role, Stage};
+
 /// How bad something is; a greater one is worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -323,6 +329,18 @@ pub struct Tables {
     /// Other signals.
     #[serde(default)]
     pub signal: Vec<Signal>,
+    /// Stations on a packet's way.
+    #[serde(default)]
+    pub stage: Vec<Stage>,
+    /// Devices by what they are for.
+    #[serde(default)]
+    pub role: Vec<Role>,
+    /// Stages whose legs are measured.
+    #[serde(default)]
+    pub model: Vec<Model>,
+    /// From which time on a leg is abnormal.
+    #[serde(default)]
+    pub limit: Vec<Limit>,
     /// Times and shares that decide.
     #[serde(default)]
     thresholds: ThresholdRow,
@@ -346,6 +364,10 @@ impl Tables {
         replace(&mut self.cause, other.cause, |c| c.id.clone());
         replace(&mut self.grouping, other.grouping, |g| g.cause.clone());
         replace(&mut self.signal, other.signal, |s| s.name.clone());
+        replace(&mut self.stage, other.stage, |s| s.name.clone());
+        replace(&mut self.role, other.role, |r| r.name.clone());
+        replace(&mut self.model, other.model, |m| m.name.clone());
+        replace(&mut self.limit, other.limit, Limit::place);
         self.thresholds.extend(&other.thresholds);
     }
 
@@ -377,7 +399,17 @@ impl Tables {
         unique("icmp", self.icmp.iter().map(|i| format!("{:?} {}/{:?}", i.family, i.kind, i.code)))?;
         unique("cause", self.cause.iter().map(|c| c.id.clone()))?;
         unique("grouping", self.grouping.iter().map(|g| g.cause.clone()))?;
-        unique("signal", self.signal.iter().map(|s| s.name.clone()))
+        unique("signal", self.signal.iter().map(|s| s.name.clone()))?;
+        unique("stage", self.stage.iter().map(|s| s.name.clone()))?;
+        unique("role", self.role.iter().map(|r| r.name.clone()))?;
+        unique("model", self.model.iter().map(|m| m.name.clone()))?;
+        unique("limit", self.limit.iter().map(|l| format!("{:?}", l.place())))
+    }
+
+    /// Whether models, stages, roles and limits fit together; `is_stage` knows the names of stages that stand elsewhere.
+    pub fn check_stages(&self, is_stage: impl Fn(&str) -> bool) -> Result<(), String> {
+        stages::check(&self.stage, &self.role, &self.model, is_stage)?;
+        stages::check_limits(&self.limit, &self.model)
     }
 
     /// Whether every cause that is named exists.

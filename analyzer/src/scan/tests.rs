@@ -49,6 +49,7 @@ fn printed(args: &[&str]) -> Vec<u8> {
         Command::Diag(args) => commands::diag::run(&args, &mut out),
         Command::Trace(args) => commands::trace::run(&args, &mut out),
         Command::Drops(args) => commands::drops::run(&args, &mut out),
+        Command::Latency(args) => commands::latency::run(&args, &mut out),
         Command::Replay(args) => commands::replay::run(&args, &mut out),
         Command::Stats(args) => commands::stats::run(&args, &mut out),
         Command::Info(_) | Command::Repair(_) => unreachable!(),
@@ -73,6 +74,7 @@ fn threads_that_decode_in_another_order_do_not_change_an_answer() {
             &["drops"],
             &["drops", "--by", "flow"],
             &["drops", "--by", "dev"],
+            &["latency", "--by", "flow", "--worst", "3"],
         ] {
             let args = [&["ntana"], question, &[file], &common].concat();
             let first = printed(&args);

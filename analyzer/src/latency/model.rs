@@ -1,0 +1,271 @@
+//! Models of packets' ways as a capture can show them: which stages there are, and which of them were recorded.
+
+use anyhow::{Result, bail};
+use ntc::{Capture, catalog};
+use wildmatch::WildMatch;
+
+use super::legs::Leg;
+use crate::event::Effect;
+use crate::knowledge::{self, Join, Knowledge, Within};
+use crate::lifecycle::Sighting;
+use crate::names::Name;
+use crate::probes::Probes;
+
+/// Stages of a model at most: each has a number of 8 bits.
+const MAX_STAGES: usize = 64;
+/// The stage at which packets end, of the catalog.
+const FREE: &str = "free";
+
+/// A stage of a model.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// Its name.
+    pub name: String,
+    /// Probes, any of which shows a packet there.
+    pub probes: Vec<String>,
+    /// Whether one of them was recorded.
+    pub recorded: bool,
+    /// Those that would have recorded it; empty where the kernel has none of them.
+    pub offered: Vec<String>,
+    /// The only devices on which it is.
+    devices: Vec<WildMatch>,
+}
+
+/// Stages whose legs are measured.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Its name.
+    pub name: String,
+    /// What it measures.
+    pub what: String,
+    /// Its stages, in the order of the way; then those of the packet that answers.
+    pub stages: Vec<Stage>,
+    /// Where those begin; the number of all where no packet answers.
+    pub reply: usize,
+    /// By what the packet that answers is found.
+    pub join: Option<Join>,
+    /// What the packet may not leave.
+    pub within: Within,
+    /// Whether only packets count that were seen at the first of the recorded stages.
+    pub entire: bool,
+    /// By number of a probe that is asked for: its stages.
+    by_probe: Vec<Vec<u8>>,
+}
+
+impl Model {
+    /// The model of a row, as a capture can show it.
+    pub fn of(row: &knowledge::Model, knowledge: &Knowledge, capture: &Capture) -> Result<Self> {
+        let names = row.stages.iter().chain(&row.reply);
+        if names.clone().count() >= MAX_STAGES {
+            bail!("the model {} has too many stages: there is room for {}", row.name, MAX_STAGES - 1);
+        }
+        Ok(Self {
+            name: row.name.clone(),
+            what: row.what.clone(),
+            stages: names.map(|name| stage(name, knowledge, capture)).collect::<Result<_>>()?,
+            reply: row.stages.len(),
+            join: row.join,
+            within: row.within,
+            entire: row.entire,
+            by_probe: Vec::new(),
+        })
+    }
+
+    /// A model of two stages.
+    pub fn between(from: &str, to: &str, knowledge: &Knowledge, capture: &Capture) -> Result<Self> {
+        let stages = [from, to].map(|name| stage(name, knowledge, capture));
+        let [from, to] = stages;
+        let (from, to) = (from?, to?);
+        if from.name == to.name {
+            bail!("--from and --to are both {}: the time between two stages needs two", from.name);
+        }
+        let name = format!("{} -> {}", from.name, to.name);
+        let (what, within, by_probe) = (String::new(), Within::Anywhere, Vec::new());
+        Ok(Self { name, what, stages: vec![from, to], reply: 2, join: None, within, entire: false, by_probe })
+    }
+
+    /// The same with the packet's end as a further stage.
+    pub fn with_free(mut self, knowledge: &Knowledge, capture: &Capture) -> Result<Self> {
+        if self.join.is_none() && self.stages.last().is_none_or(|last| last.name != FREE) {
+            self.stages.push(stage(FREE, knowledge, capture)?);
+            self.reply = self.stages.len();
+        }
+        Ok(self)
+    }
+
+    /// The same with its stages in the other order.
+    pub fn reversed(&self) -> Self {
+        let last = self.stages.len().saturating_sub(1) as u8;
+        let turned = |stages: &Vec<u8>| stages.iter().rev().map(|stage| last - stage).collect();
+        Self {
+            stages: self.stages.iter().rev().cloned().collect(),
+            by_probe: self.by_probe.iter().map(turned).collect(),
+            ..self.clone()
+        }
+    }
+
+    /// Asks for the probes of its stages.
+    pub fn ask(&mut self, probes: &mut Probes) {
+        for (index, stage) in self.stages.iter().enumerate() {
+            for probe in &stage.probes {
+                let number = usize::from(probes.ask(probe));
+                if self.by_probe.len() <= number {
+                    self.by_probe.resize_with(number + 1, Vec::new);
+                }
+                self.by_probe[number].push(index as u8);
+            }
+        }
+    }
+
+    /// The stage that a sighting shows, among those from `begin` up to `end`: the first behind `after`, or else the first.
+    pub fn stage_of(&self, seen: &Sighting<'_>, part: Part, after: Option<u8>) -> Option<u8> {
+        let stages = self.by_probe.get(usize::from(seen.asked?))?;
+        let fits = |index: &&u8| part.has(**index) && self.stages[usize::from(**index)].is_on(seen.at.dev);
+        let mut fitting = stages.iter().filter(fits);
+        let first = *fitting.next()?;
+        match after {
+            Some(after) if first <= after => {
+                Some(fitting.find(|index| **index > after).map_or(first, |i| *i))
+            }
+            _ => Some(first),
+        }
+    }
+
+    /// Whether a probe that is asked for shows a packet at a stage.
+    pub fn has_probe(&self, asked: u16, stage: u8) -> bool {
+        self.by_probe.get(usize::from(asked)).is_some_and(|stages| stages.contains(&stage))
+    }
+
+    /// The row about the time of a leg.
+    pub fn limit<'k>(&self, leg: Leg, knowledge: &'k Knowledge) -> Option<&'k knowledge::Limit> {
+        let name = |stage: u8| self.stages[usize::from(stage)].name.as_str();
+        match leg {
+            Leg::Between(from, to) => {
+                let is_whole = self.stages.len() == 2;
+                let of_leg = knowledge.limit(&self.name, Some((name(from), name(to))));
+                of_leg.or_else(|| knowledge.limit(&self.name, None).filter(|_| is_whole))
+            }
+            Leg::Whole => knowledge.limit(&self.name, None),
+        }
+    }
+
+    /// Its stages, or those of the packet that is answered.
+    pub fn sent(&self) -> Part {
+        Part::of(&self.stages, 0, self.reply)
+    }
+
+    /// The stages of the packet that answers.
+    pub fn answering(&self) -> Part {
+        Part::of(&self.stages, self.reply, self.stages.len())
+    }
+
+    /// Whether it can be measured: two of its stages were recorded, one of each packet where there are two.
+    pub fn can_be_measured(&self) -> bool {
+        let recorded = |stages: &[Stage]| stages.iter().filter(|stage| stage.recorded).count();
+        match self.join {
+            None => recorded(&self.stages) >= 2,
+            Some(_) => recorded(&self.stages[..self.reply]) > 0 && recorded(&self.stages[self.reply..]) > 0,
+        }
+    }
+
+    /// The stages that were not recorded.
+    pub fn missing(&self) -> impl Iterator<Item = &Stage> {
+        self.stages.iter().filter(|stage| !stage.recorded)
+    }
+}
+
+impl Stage {
+    /// Whether it is on a device.
+    fn is_on(&self, dev: Name<'_>) -> bool {
+        self.devices.is_empty() || self.devices.iter().any(|pattern| pattern.matches(dev.text()))
+    }
+}
+
+/// Some stages of a model, one behind the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    /// The first of them that was recorded.
+    pub first: u8,
+    /// The last of them that was recorded.
+    pub last: u8,
+}
+
+impl Part {
+    /// Those from `begin` up to `end`.
+    fn of(stages: &[Stage], begin: usize, end: usize) -> Self {
+        let recorded = |index: &usize| stages[*index].recorded;
+        let first = (begin..end).find(recorded).unwrap_or(begin);
+        let last = (begin..end).rfind(recorded).unwrap_or(begin);
+        Self { first: first as u8, last: last as u8 }
+    }
+
+    /// Whether a stage is one of them.
+    fn has(self, index: u8) -> bool {
+        (self.first..=self.last).contains(&index)
+    }
+}
+
+impl Within {
+    /// Whether a packet has left it when this happens.
+    pub fn is_left_by(self, effect: Effect) -> bool {
+        match self {
+            Self::Anywhere | Self::Device => false,
+            Self::Sending => matches!(effect, Effect::RxEntry | Effect::RxBacklog | Effect::Receive),
+            Self::Receiving => matches!(effect, Effect::Queue | Effect::Start),
+        }
+    }
+}
+
+/// The stage of a name: a probe, a row, or a stage of the catalog.
+fn stage(name: &str, knowledge: &Knowledge, capture: &Capture) -> Result<Stage> {
+    let row = knowledge.stages().iter().find(|stage| stage.name == name);
+    let known = |probe: &str| capture.metadata().probes.iter().any(|p| p.name == probe);
+    let probes: Vec<String> = match (row, catalog::by_name(name)) {
+        (Some(row), _) => row.probes.clone(),
+        (None, Some(probe)) => vec![probe.name.to_owned()],
+        (None, None) if known(name) => vec![name.to_owned()],
+        (None, None) => {
+            let of_stage = |p: &&catalog::Probe| p.stage.is_some_and(|stage| stage.name == name);
+            catalog::probes().iter().filter(of_stage).map(|probe| probe.name.to_owned()).collect()
+        }
+    };
+    if probes.is_empty() {
+        bail!("there is no probe or stage `{name}`; {}", nearest_stage(name, knowledge, capture));
+    }
+    let role = row.and_then(|row| row.role.as_deref());
+    let devices = knowledge.roles().iter().filter(|known| Some(known.name.as_str()) == role);
+    let recorded = probes.iter().any(|probe| is_recorded(probe, capture));
+    let offered = probes.iter().filter(|probe| !is_absent(probe, capture)).cloned().collect();
+    Ok(Stage {
+        name: probes
+            .first()
+            .filter(|_| row.is_none() && probes.len() == 1)
+            .map_or(name, String::as_str)
+            .to_owned(),
+        recorded,
+        offered,
+        devices: devices.flat_map(|role| &role.devices).map(|pattern| WildMatch::new(pattern)).collect(),
+        probes,
+    })
+}
+
+/// Whether a probe was recorded. A capture that does not tell may have any.
+fn is_recorded(probe: &str, capture: &Capture) -> bool {
+    let probes = &capture.metadata().probes;
+    probes.is_empty() || probes.iter().any(|known| known.name == probe && !known.backend.is_empty())
+}
+
+/// Whether the recorded kernel has no such probe.
+fn is_absent(probe: &str, capture: &Capture) -> bool {
+    capture.metadata().probes.iter().any(|known| known.name == probe && known.absent)
+}
+
+/// Where to look when there is no stage of a name.
+fn nearest_stage(word: &str, knowledge: &Knowledge, capture: &Capture) -> String {
+    let rows = knowledge.stages().iter().map(|stage| stage.name.as_str());
+    let of_catalog = catalog::stages().iter().map(|stage| stage.name);
+    let probes = catalog::probes().iter().map(|probe| probe.name);
+    let recorded = capture.metadata().probes.iter().map(|probe| probe.name.as_str());
+    let names = rows.chain(of_catalog).chain(probes).chain(recorded);
+    words::nearest(word, names).unwrap_or_else(|| "`ntrec probes` lists the probes".to_owned())
+}
