@@ -112,6 +112,9 @@ fn one(guest: &Guest, recording: &Recording) -> Result<(), String> {
     }
     ask(&["info"], file).map_err(|error| complain(&error))?;
     diagnosis(scenario, file).map_err(|error| complain(&error))?;
+    if MEASURED.contains(scenario) {
+        legs(file).map_err(|error| complain(&error))?;
+    }
     // Modules bring functions; the last scenario finds those of all scenarios loaded.
     if guest.recordings.last().is_some_and(|last| last.scenario == *scenario) {
         expect(guest, "probes", &attached(&capture)).map_err(|error| complain(&error))?;
@@ -192,6 +195,39 @@ fn diagnosis(scenario: &str, file: &Path) -> Result<(), String> {
         found.filter(|cause| cause != AT_TIMES || !OVERTAKEN.contains(&scenario)).collect();
     let expected: BTreeSet<String> = causes(scenario).into_iter().map(str::to_owned).collect();
     if found == expected { Ok(()) } else { Err(format!("diag found {found:?} instead of {expected:?}")) }
+}
+
+/// Scenarios of which the times between stages are judged.
+const MEASURED: [&str; 3] = ["ping", "forward", "bridge"];
+
+/// Models whose legs are added up.
+const MODELS: [&str; 3] = ["in", "out", "forward"];
+
+/// The legs of a way that functions show add up to the whole: of all packets together, and of the packet's two ends as its
+/// events tell them.
+fn legs(file: &Path) -> Result<(), String> {
+    for model in MODELS {
+        let answer = ask(&["latency", "--model", model, "--worst", "100000"], file)?;
+        let answer = &answer["captures"][0];
+        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let legs = list(&answer["models"][0]["legs"]);
+        let legs: u64 =
+            legs.iter().filter(|leg| leg["from"].is_string()).filter_map(|leg| leg["sum"].as_u64()).sum();
+        let passes = list(&answer["worst"]);
+        let whole: u64 =
+            passes.iter().filter_map(|pass| Some(pass["end"].as_u64()? - pass["begin"].as_u64()?)).sum();
+        if passes.is_empty() && model != "forward" {
+            return Err(format!("latency: no packet has a way {model}"));
+        }
+        if legs != whole {
+            return Err(format!("latency: the legs of {model} are {legs} ns together, the ways {whole} ns"));
+        }
+        let is_seen = |pass: &Value, end| way::events(&pass["life"]).any(|event| event["ts"] == pass[end]);
+        if let Some(pass) = passes.iter().find(|pass| !is_seen(pass, "begin") || !is_seen(pass, "end")) {
+            return Err(format!("latency: a way {model} ends where its packet has no event: {pass}"));
+        }
+    }
+    Ok(())
 }
 
 /// How a packet waits for the address of its neighbour to be resolved.
