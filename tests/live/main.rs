@@ -27,6 +27,7 @@ mod root {
     mod follow;
     mod hooks;
     mod inner;
+    mod latency;
     mod loss;
     mod offers;
     mod output;
