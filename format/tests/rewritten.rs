@@ -153,6 +153,8 @@ fn a_row_group_that_is_too_large_is_read_in_slices() {
     let last = rows["ts"].as_primitive::<UInt64Type>().value(199_999);
     assert_eq!(read.value(ColumnId::Ts, 68_927), Some(Value::Unsigned(last)));
     assert_eq!(read.value(ColumnId::Skb, 0), None);
+    let part = capture.read_rows(1, 68_900..68_928, &[ColumnId::Ts]).unwrap();
+    assert_eq!((part.rows(), part.value(ColumnId::Ts, 27)), (28, Some(Value::Unsigned(last))));
 }
 
 #[test]

@@ -117,9 +117,21 @@ fn columns_come_in_the_order_asked_for() {
 }
 
 #[test]
+fn some_rows_are_those_of_the_whole() {
+    let rows = batch(3, 0, 500);
+    let (_folder, capture) = written(std::slice::from_ref(&rows), 1000);
+    for part in [0..500, 0..1, 123..321, 499..500, 7..7] {
+        let read = capture.read_rows(0, part.clone(), &ColumnId::ALL).unwrap();
+        assert_eq!(read.record().columns(), rows.slice(part.start, part.len()).columns(), "{part:?}");
+    }
+}
+
+#[test]
 fn what_is_not_there_is_an_error() {
     let (_folder, capture) = written(&[batch(3, 0, 500)], 1000);
     assert_eq!(capture.read(1, &[ColumnId::Ts]).unwrap_err().to_string(), "there is no row group 1");
+    let beyond = capture.read_rows(0, 400..501, &[ColumnId::Ts]).unwrap_err();
+    assert_eq!(beyond.to_string(), "there is no range of rows 400..501 in row group 0");
 }
 
 #[test]

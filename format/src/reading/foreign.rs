@@ -2,6 +2,7 @@
 //! `ntc`. They are read through the `parquet` crate.
 
 use std::io::{self, BufReader, Read};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -208,15 +209,16 @@ impl Foreign {
         {
             return Ok((*least as u64, *greatest as u64));
         }
-        let arrays = self.read(at, &[ColumnId::Ts])?;
+        let arrays = self.read(at, 0..slice.rows, &[ColumnId::Ts])?;
         let times = arrays.first().and_then(|array| array.as_primitive_opt::<UInt64Type>());
         let times = times.map_or(&[][..], |times| times.values());
         Ok(times.iter().fold((u64::MAX, 0), |(first, last), ts| (first.min(*ts), last.max(*ts))))
     }
 
-    /// Reads columns of a slice, in the order given.
-    pub fn read(&self, at: usize, columns: &[ColumnId]) -> Result<Vec<ArrayRef>, Error> {
-        let slice = self.slices[at];
+    /// Reads columns of some rows of a slice, in the order given.
+    pub fn read(&self, at: usize, rows: Range<usize>, columns: &[ColumnId]) -> Result<Vec<ArrayRef>, Error> {
+        let whole = self.slices[at];
+        let slice = Slice { start: whole.start + rows.start, rows: rows.len(), ..whole };
         let mut wanted: Vec<ColumnId> =
             columns.iter().copied().filter(|id| self.columns[*id as usize].is_some()).collect();
         wanted.sort_unstable_by_key(|id| self.columns[*id as usize]);

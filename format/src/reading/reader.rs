@@ -1,10 +1,12 @@
 //! Reads captures: closed ones by their checkpoints, others by whatever can be found.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow_schema::{Field, Schema};
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow_schema::{ArrowError, Field, Schema};
+use arrow_select::take::take;
 
 use crate::columns::{Batch, ColumnId};
 use crate::durability::checkpoint::{self, Head};
@@ -164,9 +166,19 @@ impl Capture {
 
     /// Reads columns of a row group, in the order given. A column that the file does not have is null.
     pub fn read(&self, group: usize, columns: &[ColumnId]) -> Result<Batch, Error> {
-        let rows = self.groups.get(group).ok_or_else(|| missing(format!("row group {group}")))?.rows;
+        let rows = self.groups.get(group).map_or(0, |group| group.rows);
+        self.read_rows(group, 0..rows as usize, columns)
+    }
+
+    /// Reads columns of some rows of a row group. Its columns are decoded as a whole, one after the other; what stays in
+    /// memory is these rows.
+    pub fn read_rows(&self, group: usize, rows: Range<usize>, columns: &[ColumnId]) -> Result<Batch, Error> {
+        let all = self.groups.get(group).ok_or_else(|| missing(format!("row group {group}")))?.rows;
+        if rows.start > rows.end || rows.end as u64 > all {
+            return Err(missing(format!("range of rows {rows:?} in row group {group}")));
+        }
         if let Some(foreign) = &self.foreign {
-            return batch(columns, foreign.read(group, columns)?, rows as usize);
+            return batch(columns, foreign.read(group, rows.clone(), columns)?, rows.len());
         }
         let head = &self.heads[group];
         let source = self.source(group);
@@ -179,9 +191,10 @@ impl Capture {
         let mut arrays = Vec::with_capacity(columns.len());
         for column in columns {
             let chunk = chunks.iter().find(|chunk| chunk.name == column.name());
-            arrays.push(reading.column(column.column(), chunk, &mut text)?);
+            let array = reading.column(column.column(), chunk, &mut text)?;
+            arrays.push(cut(array, &rows).map_err(|e| Error::Schema { what: e.to_string() })?);
         }
-        batch(columns, arrays, rows as usize)
+        batch(columns, arrays, rows.len())
     }
 
     /// The file that a row group is in.
@@ -227,6 +240,18 @@ fn group(head: &Head, journal: bool) -> Group {
 /// Something was asked for that does not exist.
 fn missing(what: String) -> Error {
     Error::Missing { what }
+}
+
+/// Some rows of an array, without the others in memory.
+fn cut(array: ArrayRef, rows: &Range<usize>) -> Result<ArrayRef, ArrowError> {
+    if *rows == (0..array.len()) {
+        return Ok(array);
+    }
+    // Nulls are cut from an array that is kept for all.
+    if array.null_count() == array.len() {
+        return Ok(array.slice(rows.start, rows.len()));
+    }
+    take(&array, &UInt32Array::from_iter_values(rows.start as u32..rows.end as u32), None)
 }
 
 /// The columns as a batch.
