@@ -1,6 +1,6 @@
 //! A row of a capture as the analysis sees it: a few common values, and any column on demand.
 //!
-//! [`Block`] holds a row group; [`Snapshot`] is what is kept of an event when its row group is gone.
+//! [`Block`] holds rows; [`Snapshot`] is what is kept of an event when its block is gone.
 
 mod block;
 mod flow;
@@ -26,6 +26,13 @@ pub struct RowId {
     pub row: u32,
 }
 
+impl RowId {
+    /// The first row of a row group.
+    pub fn first_of(group: usize) -> Self {
+        Self { group: group as u32, row: 0 }
+    }
+}
+
 /// In which context an event happened (`ctx`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Context {
@@ -49,7 +56,7 @@ impl Context {
     }
 }
 
-/// A row. `'b` is its row group, `'a` the names of the capture.
+/// A row. `'b` is its block, `'a` the names of the capture.
 #[derive(Clone, Copy)]
 pub struct Event<'b, 'a> {
     /// Where it stands.
@@ -64,14 +71,14 @@ pub struct Event<'b, 'a> {
     pub effect: Effect,
     /// What is known of the probe.
     pub about: Probe,
-    /// Its row group.
+    /// Its block.
     block: &'b Block<'a>,
 }
 
 impl<'b, 'a> Event<'b, 'a> {
-    /// The row in its row group.
+    /// The row in its block.
     fn row(&self) -> usize {
-        self.id.row as usize
+        self.block.row(self.id)
     }
 
     /// Whether it fits the filter expression, if there is one.
@@ -79,7 +86,7 @@ impl<'b, 'a> Event<'b, 'a> {
         self.block.fits(self.row())
     }
 
-    /// Its row group.
+    /// Its block.
     pub fn block(&self) -> &'b Block<'a> {
         self.block
     }

@@ -6,7 +6,8 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::ops::{ControlFlow, RangeInclusive};
+use std::mem;
+use std::ops::{ControlFlow, Range, RangeInclusive};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, Scope};
 
@@ -18,6 +19,9 @@ use crate::source::Source;
 
 /// Threads to decode with at most; each holds one row group.
 const MAX_THREADS: usize = 4;
+/// Rows that are held of all captures together, where there are more than threads. With all its columns a row takes 100 to
+/// 400 bytes.
+const HELD_ROWS: usize = 2 << 20;
 /// Columns that losses and clocks are learnt from.
 const LEARNT: [ColumnId; 7] = [
     ColumnId::Ts,
@@ -54,7 +58,7 @@ impl Scan {
         mut each: impl FnMut(&Event<'_, 'a>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         thread::scope(|scope| {
-            let mut blocks = Blocks::ahead(self, source, scope, threads());
+            let mut blocks = Ahead::new(self, source, scope, threads());
             while let Some(block) = blocks.next()? {
                 if self.for_each_in(&block, &mut each)?.is_break() {
                     break;
@@ -85,12 +89,15 @@ impl Scan {
         mut each: impl FnMut(usize, &Event<'_, 'a>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         thread::scope(|scope| {
-            // Beside many captures each thread's row group would be one too many.
-            let ahead = usize::from(scans.len() <= MAX_THREADS);
             let mut cursors = Vec::new();
             let mut heads = BinaryHeap::new();
             for (index, (scan, source)) in scans.iter().enumerate() {
-                let mut cursor = Cursor::new(scan, source, scope, ahead);
+                // Many captures have no room for a whole row group each, let alone for one that is decoded ahead.
+                let blocks = match scans.len() <= MAX_THREADS {
+                    true => Blocks::Ahead(Ahead::new(scan, source, scope, 1)),
+                    false => Blocks::InParts(Parts::new(scan, source, HELD_ROWS / scans.len())),
+                };
+                let mut cursor = Cursor { scan, source, blocks, block: None, row: 0, reached: i64::MIN };
                 heads.extend(cursor.seek()?.map(|at| Reverse((at, index))));
                 cursors.push(cursor);
             }
@@ -130,22 +137,7 @@ struct Cursor<'scope, 'a> {
     reached: i64,
 }
 
-impl<'scope, 'a> Cursor<'scope, 'a> {
-    /// Before the first row of a capture.
-    fn new<'env>(
-        scan: &'env Scan,
-        source: &'a Source,
-        scope: &'scope Scope<'scope, 'env>,
-        ahead: usize,
-    ) -> Self
-    where
-        'a: 'env,
-        'env: 'scope,
-    {
-        let blocks = Blocks::ahead(scan, source, scope, ahead);
-        Self { scan, source, blocks, block: None, row: 0, reached: i64::MIN }
-    }
-
+impl<'a> Cursor<'_, 'a> {
     /// Goes to the next row in the range, and gives its wall-clock time.
     fn seek(&mut self) -> Result<Option<i64>> {
         loop {
@@ -173,25 +165,41 @@ impl<'scope, 'a> Cursor<'scope, 'a> {
     }
 }
 
-/// The row groups of a capture in order.
-struct Blocks<'scope, 'a> {
+/// The rows of a capture in order.
+enum Blocks<'scope, 'a> {
+    /// Whole row groups.
+    Ahead(Ahead<'a>),
+    /// Parts of row groups.
+    InParts(Parts<'scope, 'a>),
+}
+
+impl<'a> Blocks<'_, 'a> {
+    /// The next rows.
+    fn next(&mut self) -> Result<Option<Block<'a>>> {
+        match self {
+            Self::Ahead(ahead) => ahead.next(),
+            Self::InParts(parts) => parts.next(),
+        }
+    }
+}
+
+/// The row groups of a capture, decoded ahead by threads.
+struct Ahead<'a> {
     /// The capture.
     source: &'a Source,
     /// The row groups that are wanted.
     groups: Vec<usize>,
     /// The next of them.
     next: usize,
-    /// Where the decoding threads hand theirs over, each every n-th; none where it is decoded on the spot.
+    /// Where the decoding threads hand theirs over, each every n-th.
     receivers: Vec<Receiver<Result<Batch>>>,
-    /// Columns to read.
-    scan: &'scope Scan,
     /// The row group that was learnt from and is next.
     learnt: Option<(usize, Batch)>,
 }
 
-impl<'scope, 'a> Blocks<'scope, 'a> {
-    /// Has `threads` threads decode ahead.
-    fn ahead<'env>(
+impl<'a> Ahead<'a> {
+    /// Has `threads` threads decode.
+    fn new<'scope, 'env>(
         scan: &'env Scan,
         source: &'a Source,
         scope: &'scope Scope<'scope, 'env>,
@@ -211,7 +219,7 @@ impl<'scope, 'a> Blocks<'scope, 'a> {
             scope.spawn(move || decode(capture, scan, &mine, &sender));
             receivers.push(receiver);
         }
-        Self { source, groups, next: 0, receivers, scan, learnt: None }
+        Self { source, groups, next: 0, receivers, learnt: None }
     }
 
     /// The next row group.
@@ -219,26 +227,78 @@ impl<'scope, 'a> Blocks<'scope, 'a> {
         if self.learnt.is_none() {
             self.learnt = self.learn()?;
         }
-        // Of many captures, one row group each is enough in memory, where there is no loss to learn of.
-        let looks_ahead = !self.receivers.is_empty() || self.source.losses.may_be_any();
-        let following = if looks_ahead { self.learn()? } else { None };
-        let Some((group, batch)) = std::mem::replace(&mut self.learnt, following) else { return Ok(None) };
-        Ok(Some(self.source.block(group, batch)))
+        let following = self.learn()?;
+        let Some((group, batch)) = mem::replace(&mut self.learnt, following) else { return Ok(None) };
+        let fits = self.source.filter.mask(&batch);
+        Ok(Some(self.source.block(RowId::first_of(group), batch, fits)))
     }
 
-    /// Reads the next row group and learns from it.
+    /// Receives the next row group and learns from it.
     fn learn(&mut self) -> Result<Option<(usize, Batch)>> {
         let Some(group) = self.groups.get(self.next).copied() else { return Ok(None) };
-        let batch = match self.receivers.len() {
-            0 => self.source.capture.read(group, &self.scan.columns)?,
-            threads => {
-                self.receivers[self.next % threads].recv().context("a decoding thread ended early")??
-            }
-        };
+        let receiver = &self.receivers[self.next % self.receivers.len()];
+        let batch = receiver.recv().context("a decoding thread ended early")??;
         self.next += 1;
-        self.source.losses.learn(group, &batch);
-        self.source.times.learn(&batch);
+        self.source.learn(group, &batch);
         Ok(Some((group, batch)))
+    }
+}
+
+/// The row groups of a capture, a part at a time: each part takes decoding the row group again.
+struct Parts<'scope, 'a> {
+    /// Columns to read.
+    scan: &'scope Scan,
+    /// The capture.
+    source: &'a Source,
+    /// Rows of a part at most.
+    most: usize,
+    /// The row groups that are wanted.
+    groups: Vec<usize>,
+    /// How many of them were begun.
+    begun: usize,
+    /// How many of them were learnt from.
+    learnt: usize,
+    /// Rows of the one that was begun last, as far as they were not read.
+    rest: Range<usize>,
+    /// Which of its rows fit the filter expression, if there is one.
+    fits: Option<Vec<bool>>,
+}
+
+impl<'scope, 'a> Parts<'scope, 'a> {
+    /// Before the first row.
+    fn new(scan: &'scope Scan, source: &'a Source, most: usize) -> Self {
+        let groups = groups_in(&source.capture, &scan.range);
+        Self { scan, source, most, groups, begun: 0, learnt: 0, rest: 0..0, fits: None }
+    }
+
+    /// The next part.
+    fn next(&mut self) -> Result<Option<Block<'a>>> {
+        if self.rest.is_empty() && !self.begin()? {
+            return Ok(None);
+        }
+        let group = self.groups[self.begun - 1];
+        let rows = self.rest.start..self.rest.end.min(self.rest.start + self.most);
+        self.rest.start = rows.end;
+        let batch = self.source.capture.read_rows(group, rows.clone(), &self.scan.columns)?;
+        let first = RowId { row: rows.start as u32, ..RowId::first_of(group) };
+        let fits = self.fits.as_ref().map(|fits| fits[rows].to_vec());
+        Ok(Some(self.source.block(first, batch, fits)))
+    }
+
+    /// Begins the next row group, if there is one.
+    fn begin(&mut self) -> Result<bool> {
+        let Some(group) = self.groups.get(self.begun).copied() else { return Ok(false) };
+        self.begun += 1;
+        while self.learnt <= self.begun && self.learnt < self.groups.len() {
+            let group = self.groups[self.learnt];
+            self.source.learn(group, &self.source.capture.read(group, &LEARNT)?);
+            self.learnt += 1;
+        }
+        // Whether a row fits may depend on any row before it.
+        let asked: Vec<ColumnId> = self.source.filter.columns().collect();
+        self.fits = self.source.filter.mask(&self.source.capture.read(group, &asked)?);
+        self.rest = 0..self.source.capture.groups()[group].rows as usize;
+        Ok(true)
     }
 }
 
@@ -287,7 +347,7 @@ impl<'a> RowCache<'a> {
             Some(position) => self.blocks.remove(position),
             None => {
                 let batch = self.source.capture.read(id.group as usize, self.columns)?;
-                (id.group, self.source.block(id.group as usize, batch))
+                (id.group, self.source.block(RowId { row: 0, ..id }, batch, None))
             }
         };
         if self.blocks.len() >= CACHED {

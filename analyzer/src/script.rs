@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use ntc::schema::Type;
 use ntc::{Batch, ColumnId, Metadata, Rows, Value, catalog};
 
-use crate::event::{Block, Event};
+use crate::event::{Block, Event, RowId};
 use crate::names::Names;
 use crate::probes::Probes;
 
@@ -30,7 +30,7 @@ impl Script {
         let names: &'static Names = Box::leak(Box::default());
         let probes = Probes::new(&Metadata::default());
         let batch = Batch::new(rows.finish().unwrap());
-        Self { names, block: Block::new(0, batch, names, &probes) }
+        Self { names, block: Block::new(RowId::default(), batch, names, &probes) }
     }
 
     /// Its events.

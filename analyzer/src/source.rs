@@ -7,7 +7,7 @@ use ntc::{Batch, Capture, State};
 
 use crate::answer::{Head, Labels, NotAttached};
 use crate::args::{FilterArgs, Input, TimeStyle};
-use crate::event::Block;
+use crate::event::{Block, RowId};
 use crate::filter::Filter;
 use crate::loss::Losses;
 use crate::names::Names;
@@ -45,10 +45,15 @@ impl Source {
         Ok(Self { path: path.to_owned(), capture, names: Names::default(), probes, losses, times, filter })
     }
 
-    /// The rows of a row group as events.
-    pub fn block(&self, group: usize, batch: Batch) -> Block<'_> {
-        let fits = self.filter.mask(&batch);
-        Block::new(group, batch, &self.names, &self.probes).with_fits(fits)
+    /// Rows as events: the first of them, and which fit the filter expression, if there is one.
+    pub fn block(&self, first: RowId, batch: Batch, fits: Option<Vec<bool>>) -> Block<'_> {
+        Block::new(first, batch, &self.names, &self.probes).with_fits(fits)
+    }
+
+    /// Learns of losses and clocks from a row group.
+    pub fn learn(&self, group: usize, batch: &Batch) {
+        self.losses.learn(group, batch);
+        self.times.learn(batch);
     }
 
     /// What shows the numbers of its answers.

@@ -1,4 +1,4 @@
-//! The columns of a row group, by their ids, with every text translated once.
+//! The columns of a row group, or of a part of one, by their ids, with every text translated once.
 
 use arrow_array::types::{
     ArrowPrimitiveType, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
@@ -35,10 +35,10 @@ enum Slot<'a> {
     Bytes(BinaryArray),
 }
 
-/// A row group whose rows are seen as events.
+/// Rows of a row group that are seen as events.
 pub struct Block<'a> {
-    /// Its number in the capture.
-    group: u32,
+    /// The first of them.
+    first: RowId,
     /// Rows.
     rows: usize,
     /// Columns by their ids.
@@ -99,15 +99,15 @@ impl RowKind {
 }
 
 impl<'a> Block<'a> {
-    /// Translates the texts of a row group.
-    pub fn new(group: usize, batch: Batch, names: &'a Names, probes: &Probes) -> Self {
+    /// Translates the texts of a batch that begins with a row.
+    pub fn new(first: RowId, batch: Batch, names: &'a Names, probes: &Probes) -> Self {
         let slots: Vec<Slot<'a>> = ColumnId::ALL.iter().map(|id| slot(&batch, *id, names)).collect();
         let of_texts = |id: ColumnId| match &slots[id as usize] {
             Slot::Text(_, names) => names.as_slice(),
             _ => &[],
         };
         Self {
-            group: group as u32,
+            first,
             rows: batch.rows(),
             probes: of_texts(ColumnId::Probe).iter().map(|name| probes.get(name.text())).collect(),
             kinds: of_texts(ColumnId::Kind).iter().map(|name| RowKind::of(name.text())).collect(),
@@ -138,13 +138,18 @@ impl<'a> Block<'a> {
         &self.batch
     }
 
+    /// Which of its rows a row is.
+    pub(super) fn row(&self, id: RowId) -> usize {
+        (id.row - self.first.row) as usize
+    }
+
     /// A row as an event.
     pub fn event(&self, row: usize) -> Event<'_, 'a> {
         let probe = self.key(ColumnId::Probe, row).and_then(|key| self.probes.get(key)).copied();
         let kind = self.key(ColumnId::Kind, row).and_then(|key| self.kinds.get(key)).copied();
         let probe = probe.unwrap_or_default();
         Event {
-            id: RowId { group: self.group, row: row as u32 },
+            id: RowId { row: self.first.row + row as u32, ..self.first },
             ts: self.u64(ColumnId::Ts, row).unwrap_or(0),
             cpu: self.u16(ColumnId::Cpu, row).unwrap_or(0),
             skb: self.u64(ColumnId::Skb, row).unwrap_or(0),

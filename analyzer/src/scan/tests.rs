@@ -4,13 +4,14 @@ use std::time::Duration;
 use clap::Parser;
 use ntc::{Capture, Metadata, Options, Rows, Writer};
 
+use super::*;
 use crate::args::{Cli, Command};
 use crate::commands;
 
 /// Has a decoding thread wait, for a time that differs each time.
 pub fn delay() {
     let random = RandomState::new().hash_one(0);
-    std::thread::sleep(Duration::from_micros(random % 200));
+    thread::sleep(Duration::from_micros(random % 200));
 }
 
 /// Writes a capture of many small row groups, in which many names have the same counts.
@@ -83,5 +84,59 @@ fn threads_that_decode_in_another_order_do_not_change_an_answer() {
                 assert!(printed(&args) == first, "{question:?} {format}");
             }
         }
+    }
+}
+
+/// An IPv4 header and a UDP header, without data.
+const UDP: [u8; 28] =
+    [0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0, 53, 0, 54, 0, 8, 0, 0];
+
+#[test]
+fn parts_of_row_groups_have_the_rows_of_the_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("packet.ntc");
+    let options = Options { group_rows: 10, ..Options::default() };
+    let mut writer = Writer::create(&file, Metadata::default(), options, false).unwrap();
+    for start in [0, 10, 20] {
+        let mut rows = Rows::new();
+        for event in start..start + 10 {
+            let row = rows.next();
+            rows.ts.put(row, 1000 + event);
+            rows.cpu.put(row, 0);
+            rows.kind.put_str(row, "pkt");
+            rows.probe.put_str(row, &format!("probe_{event}"));
+            rows.skb.put(row, 0xffff_8881_0000_0000 + event % 2 * 256);
+            rows.protocol.put_str(row, "ip");
+            // Only the first of the row group tells that its packet fits.
+            if event == start {
+                rows.header.put(row, &UDP);
+            }
+        }
+        writer.write(&rows.finish().unwrap()).unwrap();
+    }
+    writer.finish().unwrap();
+
+    let args = ["ntana", "replay", file.to_str().unwrap(), "--filter", "udp"];
+    let mut cli = Cli::try_parse_from(args).unwrap();
+    cli.parse_expression().unwrap();
+    let Command::Replay(args) = cli.command else { unreachable!() };
+    let source = Source::open(&file, args.input.time, &args.filter).unwrap();
+    let scan = Scan::new(ColumnId::ALL, source.filter.range());
+    let row = |event: &Event<'_, '_>| (event.id, event.ts, event.probe().text().to_owned(), event.fits());
+    let mut whole = Vec::new();
+    scan.for_each(&source, |event| {
+        whole.push(row(event));
+        Ok(ControlFlow::Continue(()))
+    })
+    .unwrap();
+    assert_eq!(whole.iter().filter(|(.., fits)| *fits).count(), 15);
+    for most in [1, 3, 10, 11] {
+        let mut parts = Parts::new(&scan, &source, most);
+        let mut found = Vec::new();
+        while let Some(block) = parts.next().unwrap() {
+            assert!(block.rows() <= most);
+            found.extend(block.events().map(|event| row(&event)));
+        }
+        assert_eq!(found, whole, "{most} rows at once");
     }
 }
