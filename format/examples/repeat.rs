@@ -1,5 +1,5 @@
-//! Makes a long capture of a short one, for the benchmark: its rows again and again, each time later and at
-//! other addresses.
+//! Makes a capture of so many rows of another, for the benchmark: its rows again and again, each time later and at
+//! other addresses. What it says of its probes' events is that of whole repetitions.
 //!
 //! `cargo run --release -p ntc --example repeat -- IN OUT ROWS`
 
@@ -24,16 +24,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Writes the rows of `from` as often as needed for `rows` of them; returns how many it wrote.
+/// Writes the rows of `from` as often as needed for `rows` of them, and no more; returns how many it wrote.
 fn repeat(from: &OsStr, to: &Path, rows: u64) -> Result<u64, Box<dyn Error>> {
     let capture = Capture::open(Path::new(from))?;
     let times = rows.div_ceil(capture.rows().max(1));
     let length = Length::of(&capture)?;
     let metadata = metadata(capture.metadata(), times, length.time);
     let mut writer = Writer::create(to, metadata, Options::default(), true)?;
+    let mut left = rows;
     for time in 0..times {
-        for group in 0..capture.groups().len() {
-            writer.write(&shifted(&capture.read(group, &ColumnId::ALL)?, time, &length)?)?;
+        for (at, group) in capture.groups().iter().enumerate() {
+            let taken = group.rows.min(left);
+            let batch = capture.read_rows(at, 0..taken as usize, &ColumnId::ALL)?;
+            writer.write(&shifted(&batch, time, &length)?)?;
+            left -= taken;
         }
     }
     Ok(writer.finish()?.rows)
