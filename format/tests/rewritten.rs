@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, UInt16Type, UInt32Type, UInt64Type};
-use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, UInt64Array};
+use arrow_array::{ArrayRef, Float32Array, Float64Array, Int64Array, RecordBatch, StringArray, UInt64Array};
 use common::{all, batch, metadata, place};
 use ntc::{Capture, ColumnId, State, Value};
 use parquet::arrow::ArrowWriter;
@@ -163,10 +163,10 @@ fn what_cannot_be_a_capture_is_one_sentence() {
     let without: Columns = columns(&rows).into_iter().filter(|(name, _)| name != "kind").collect();
     let said = "cannot be read as a capture: the column ";
     assert_eq!(refusal(without), format!("{said}kind, which every row needs, is missing"));
-    let floats: ArrayRef = Arc::new(Float64Array::from(vec![1.0; 400]));
+    let halves: ArrayRef = Arc::new(Float32Array::from(vec![1.0; 400]));
     assert_eq!(
-        refusal(replaced(&rows, "len", floats)),
-        format!("{said}len has the type Float64, from which no u32 can be made")
+        refusal(replaced(&rows, "len", halves)),
+        format!("{said}len has the type Float32, from which no u32 can be made")
     );
     let text: ArrayRef = Arc::new(StringArray::from(vec!["now"; 400]));
     let message = refusal(replaced(&rows, "ts", text));
@@ -177,14 +177,44 @@ fn what_cannot_be_a_capture_is_one_sentence() {
 }
 
 #[test]
+fn whole_numbers_that_were_written_as_floats_are_read() {
+    let rows = batch(20, 0, 400);
+    let float = |row: u32| match row % 4 {
+        0 => None,
+        1 => Some(f64::NAN),
+        _ => Some(f64::from(u32::MAX - row)),
+    };
+    let floats: ArrayRef = Arc::new((0..400).map(float).collect::<Float64Array>());
+    let (_folder, capture) = opened(replaced(&rows, "len", floats), bare);
+    let read = capture.unwrap().read(0, &[ColumnId::Len]).unwrap();
+    for row in 0..400 {
+        let number = (row % 4 > 1).then(|| Value::Unsigned(u64::from(u32::MAX - row)));
+        assert_eq!(read.value(ColumnId::Len, row as usize), number, "row {row}");
+    }
+}
+
+#[test]
 fn a_value_that_does_not_fit_is_told_when_it_is_read() {
     let rows = batch(15, 0, 400);
-    let negative: ArrayRef = Arc::new(Int64Array::from(vec![-1; 400]));
-    let (_folder, capture) = opened(replaced(&rows, "len", negative), small);
-    let capture = capture.unwrap();
-    assert!(capture.read(0, &[ColumnId::Ts]).is_ok());
-    let message = capture.read(0, &[ColumnId::Len]).unwrap_err().to_string();
-    assert!(message.ends_with("the column len has the value -1, which no u32 can be"), "{message}");
+    let of_floats = |float: f64| Arc::new(Float64Array::from(vec![float; 400])) as ArrayRef;
+    let rounded = "the value 18446612687300000000 as Float64, which may have been rounded: write it anew as a whole number \
+                   (pandas: dtype_backend='pyarrow')";
+    for (column, array, what) in [
+        (
+            ColumnId::Len,
+            Arc::new(Int64Array::from(vec![-1; 400])) as ArrayRef,
+            "the value -1, which no u32 can be",
+        ),
+        (ColumnId::Len, of_floats(1.5), "the value 1.5, which no u32 can be"),
+        (ColumnId::Ttl, of_floats(256.0), "the value 256, which no u8 can be"),
+        (ColumnId::Skb, of_floats(18_446_612_687_300_000_000.0), rounded),
+    ] {
+        let (_folder, capture) = opened(replaced(&rows, column.name(), array), small);
+        let capture = capture.unwrap();
+        assert!(capture.read(0, &[ColumnId::Ts]).is_ok());
+        let message = capture.read(0, &[column]).unwrap_err().to_string();
+        assert!(message.ends_with(&format!("the column {} has {what}", column.name())), "{message}");
+    }
 }
 
 #[test]

@@ -280,14 +280,8 @@ impl Foreign {
         if column.required && array.null_count() > 0 {
             return Err(Error::unusable(&self.path, format!("the column {} lacks values", column.name)));
         }
-        widen::array(array, column.kind).map_err(|value| {
-            let what = format!(
-                "the column {} has the value {value}, which no {} can be",
-                column.name,
-                column.kind.name()
-            );
-            Error::unusable(&self.path, what)
-        })
+        widen::array(array, column.kind)
+            .map_err(|what| Error::unusable(&self.path, format!("the column {} has {what}", column.name)))
     }
 }
 
