@@ -1,11 +1,12 @@
 //! Captures that another program wrote anew, sorted, filtered or merged: plain Parquet files whose metadata has the key
 //! `ntc`. They are read through the `parquet` crate.
 
+use std::cell::Cell;
 use std::io::{self, BufReader, Read};
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::UInt64Type;
@@ -27,8 +28,8 @@ use crate::durability::log::PARQUET;
 use crate::error::Error;
 use crate::json;
 use crate::metadata::{METADATA_KEY, Metadata};
-use crate::reading::nulls;
 use crate::reading::reader::Group;
+use crate::reading::nulls;
 use crate::reading::source::Source;
 use crate::reading::widen;
 use crate::schema::{self, FORMAT_MAJOR};
@@ -37,6 +38,8 @@ use crate::schema::{self, FORMAT_MAJOR};
 const SLICE_ROWS: usize = 1 << 17;
 /// Bytes of one column of a row group that are read, as the footer tells them, before and after compression.
 const MAX_CHUNK: i64 = 256 << 20;
+/// Bytes of all columns of a row group that are read at once.
+const MAX_CHUNKS: i64 = 512 << 20;
 /// Slices that are accepted.
 const MAX_SLICES: usize = 1 << 20;
 
@@ -262,16 +265,12 @@ impl Foreign {
     /// Checks what memory will be taken for.
     fn check(&self, group: usize, roots: &[usize]) -> Result<(), Error> {
         let group = self.footer.metadata().row_group(group);
-        for chunk in roots.iter().filter_map(|root| group.columns().get(*root)) {
-            if chunk.compressed_size().max(chunk.uncompressed_size()) > MAX_CHUNK {
-                let what = format!(
-                    "column {} has too large a row group; write it anew with smaller ones",
-                    chunk.column_path()
-                );
-                return Err(Error::unusable(&self.path, what));
-            }
-        }
-        Ok(())
+        let chunk = |root: &usize| {
+            let chunk = group.columns().get(*root)?;
+            Some((chunk.column_path().string(), chunk.compressed_size().max(chunk.uncompressed_size())))
+        };
+        let large = too_large(roots.iter().filter_map(chunk));
+        large.map_or(Ok(()), |what| Err(Error::unusable(&self.path, what)))
     }
 
     /// A column in the type of the schema.
@@ -285,10 +284,41 @@ impl Foreign {
     }
 }
 
+/// A sentence if columns, by their names and bytes, are too large to be read at once.
+fn too_large(chunks: impl Iterator<Item = (String, i64)>) -> Option<String> {
+    let mut all = 0_i64;
+    for (name, bytes) in chunks {
+        all = all.saturating_add(bytes.max(0));
+        if bytes > MAX_CHUNK {
+            return Some(format!("column {name} has too large a row group; write it anew with smaller ones"));
+        }
+    }
+    (all > MAX_CHUNKS).then(|| {
+        format!("the columns of a row group have {} MiB together; write it anew with smaller ones", all >> 20)
+    })
+}
+
+thread_local! {
+    /// Whether this thread is within [`guarded`].
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Calls the library, whose refusals become ours. It is not written to withstand forged files in all places: where it
-/// gives up, the file is refused like any other.
+/// panics, the file is refused like any other, and nothing is printed.
 fn guarded<T>(path: &Path, call: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Error> {
-    match catch_unwind(AssertUnwindSafe(call)) {
+    static SILENCED: Once = Once::new();
+    SILENCED.call_once(|| {
+        let print = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !GUARDED.get() {
+                print(info)
+            }
+        }));
+    });
+    GUARDED.set(true);
+    let result = catch_unwind(AssertUnwindSafe(call));
+    GUARDED.set(false);
+    match result {
         Ok(result) => result.map_err(|error| Error::unusable(path, error.to_string())),
         Err(_) => Err(Error::unusable(path, "its bytes are malformed".to_owned())),
     }
@@ -332,5 +362,46 @@ impl Read for Cursor {
         buffer[..bytes.len()].copy_from_slice(&bytes);
         self.at += bytes.len() as u64;
         Ok(bytes.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_bounded_alone_and_together() {
+        let large = |sizes: &[i64]| too_large(sizes.iter().map(|mib| ("header".to_owned(), mib << 20)));
+        assert_eq!(large(&[256, 200, 56]), None);
+        let alone = large(&[1, 257]).unwrap();
+        assert_eq!(alone, "column header has too large a row group; write it anew with smaller ones");
+        let together = large(&[256, 200, 57]).unwrap();
+        assert_eq!(
+            together,
+            "the columns of a row group have 513 MiB together; write it anew with smaller ones"
+        );
+        assert!(large(&[i64::MIN >> 20, 200, 200, 200]).is_some());
+    }
+
+    #[test]
+    fn a_panic_of_the_library_is_a_refusal_and_prints_nothing() {
+        if std::env::var_os("NTC_ALONE").is_some() {
+            let refused =
+                guarded(Path::new("a.ntc"), || -> Result<(), ParquetError> { panic!("of parquet") });
+            let message = refused.unwrap_err().to_string();
+            assert_eq!(message, "a.ntc: cannot be read as a capture: its bytes are malformed");
+            let other = catch_unwind(|| panic!("of ours"));
+            assert!(other.is_err());
+            return;
+        }
+        let name = "reading::foreign::tests::a_panic_of_the_library_is_a_refusal_and_prints_nothing";
+        let alone = harness::own(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env("NTC_ALONE", "1")
+            .output()
+            .unwrap();
+        let printed = String::from_utf8_lossy(&alone.stderr);
+        assert!(alone.status.success() && printed.contains("of ours"), "{printed}");
+        assert!(!printed.contains("of parquet"), "{printed}");
     }
 }
