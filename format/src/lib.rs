@@ -21,6 +21,9 @@ pub use durability::recover::Recovery;
 pub use durability::repair::{Repaired, repair};
 pub use error::Error;
 pub use metadata::{ClockSample, Count, Host, Interface, METADATA_KEY, Metadata, Probe, Stopped, Totals};
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use reading::both::compare;
 pub use reading::reader::{Capture, Group, State, exercise};
 pub use writing::rows::{self, Rows};
 pub use writing::writer::{Finished, Options, Writer};

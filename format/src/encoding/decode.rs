@@ -127,6 +127,9 @@ impl Values<'_> {
 
     /// Decodes truth values.
     fn bools(self) -> Option<ArrayRef> {
+        if self.chunk.encoding != Encoding::Plain {
+            return None;
+        }
         let bytes = bits::take(&mut &*self.bytes, self.present().div_ceil(8))?;
         let values: Vec<bool> = BooleanBuffer::new(Buffer::from(bytes), 0, self.present()).iter().collect();
         Some(Arc::new(BooleanArray::new(BooleanBuffer::from(self.spread(values)), self.nulls)))

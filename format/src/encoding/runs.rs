@@ -165,7 +165,8 @@ pub fn decode_levels(mut input: &[u8], count: usize) -> Option<BooleanBuffer> {
     while bits.len() < count {
         let left = count - bits.len();
         match part(&mut input, 1, left)? {
-            Part::Run(value, count) => bits.append_n(count, value == 1),
+            Part::Run(value @ (0 | 1), count) => bits.append_n(count, value == 1),
+            Part::Run(..) => return None,
             Part::Packed(packed, count) => bits.append_packed_range(0..count, packed),
         }
     }

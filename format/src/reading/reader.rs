@@ -255,7 +255,7 @@ fn cut(array: ArrayRef, rows: &Range<usize>) -> Result<ArrayRef, ArrowError> {
 }
 
 /// The columns as a batch.
-fn batch(columns: &[ColumnId], arrays: Vec<ArrayRef>, rows: usize) -> Result<Batch, Error> {
+pub(crate) fn batch(columns: &[ColumnId], arrays: Vec<ArrayRef>, rows: usize) -> Result<Batch, Error> {
     let field = |(id, array): (&ColumnId, &ArrayRef)| {
         let nullable = !id.column().required || array.null_count() > 0;
         Field::new(id.name(), array.data_type().clone(), nullable)
