@@ -17,13 +17,14 @@ pub mod schema;
 mod writing;
 
 pub use columns::{Batch, ColumnId, Value};
-pub use durability::recover::Recovery;
+pub use durability::recover::{Recovery, State};
 pub use durability::repair::{Repaired, repair};
 pub use error::Error;
 pub use metadata::{ClockSample, Count, Host, Interface, METADATA_KEY, Metadata, Probe, Stopped, Totals};
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub use reading::both::compare;
-pub use reading::reader::{Capture, Group, State, exercise};
+pub use reading::group::Group;
+pub use reading::reader::{Capture, exercise};
 pub use writing::rows::{self, Rows};
 pub use writing::writer::{Finished, Options, Writer};

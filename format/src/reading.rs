@@ -3,6 +3,7 @@
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod both;
 pub(crate) mod foreign;
+pub(crate) mod group;
 pub(crate) mod nulls;
 pub(crate) mod reader;
 pub(crate) mod source;

@@ -10,7 +10,6 @@ use crate::durability::scan;
 use crate::error::Error;
 use crate::json;
 use crate::metadata::Metadata;
-use crate::reading::reader::State;
 use crate::reading::source::Source;
 use crate::reading::stranger;
 use crate::schema::FORMAT_MAJOR;
@@ -19,6 +18,15 @@ use crate::schema::FORMAT_MAJOR;
 const START: u64 = 512;
 /// How many checkpoints are searched for metadata.
 const METADATA_DEPTH: usize = 64;
+
+/// Whether the recorder finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It did: the file is complete and a Parquet file.
+    Closed,
+    /// It did not, or the file's end was cut off.
+    Unfinished,
+}
 
 /// What is missing or damaged in a capture, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

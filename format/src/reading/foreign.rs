@@ -28,7 +28,7 @@ use crate::durability::log::PARQUET;
 use crate::error::Error;
 use crate::json;
 use crate::metadata::{METADATA_KEY, Metadata};
-use crate::reading::reader::Group;
+use crate::reading::group::Group;
 use crate::reading::nulls;
 use crate::reading::source::Source;
 use crate::reading::widen;

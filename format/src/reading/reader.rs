@@ -10,13 +10,14 @@ use arrow_select::take::take;
 
 use crate::columns::{Batch, ColumnId};
 use crate::durability::checkpoint::{self, Head};
-use crate::durability::recover::{self, Found, Recovery};
+use crate::durability::recover::{self, Found, Recovery, State};
 use crate::durability::scan;
 use crate::encoding::decode::{self, Pages};
 use crate::encoding::layout::{Chunk, Page};
 use crate::error::Error;
 use crate::metadata::Metadata;
 use crate::reading::foreign::{self, Foreign, Opened};
+use crate::reading::group::Group;
 use crate::reading::nulls;
 use crate::reading::source::Source;
 use crate::schema::{Column, Type};
@@ -25,30 +26,6 @@ use crate::schema::{Column, Type};
 const MAX_PAGE: u64 = 64 << 20;
 /// Text and raw bytes that are read at once. Numbers are bounded by the number of rows.
 const MAX_TEXT: u64 = 96 << 20;
-
-/// Whether the recorder finished.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// It did: the file is complete and a Parquet file.
-    Closed,
-    /// It did not, or the file's end was cut off.
-    Unfinished,
-}
-
-/// A row group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Group {
-    /// Its rows.
-    pub rows: u64,
-    /// Number of its first row in the capture.
-    pub first_row: u64,
-    /// Least time among its rows.
-    pub first_ts: u64,
-    /// Greatest time among its rows.
-    pub last_ts: u64,
-    /// Whether it stands in the journal.
-    pub journal: bool,
-}
 
 /// A capture that was opened. Row groups may be read by several threads at once.
 #[derive(Debug)]
