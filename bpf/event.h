@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The wire record: what a hook puts into the ring buffer. This is its only
+ * The wire record: what a probe puts into the ring buffer. This is its only
  * definition; the build makes the Rust types from it (recorder/rows/record.rs).
  *
  * A record is the fixed part followed by the parts named in `parts`, in the
@@ -46,7 +46,9 @@ enum role {
 	ROLE_SKB,
 	ROLE_SK,
 	ROLE_REASON,
-	ROLE_LOCATION, /* void *: of a drop, a neighbour's key, an nft_chain, what xtables are called with */
+	ROLE_LOCATION, /* void *: where a packet is freed */
+	ROLE_KEY, /* void *: a neighbour's address */
+	ROLE_CHAIN, /* void *: struct nft_chain */
 	ROLE_NEIGH,
 	ROLE_DEV,
 	ROLE_REQUEST,
@@ -58,7 +60,7 @@ enum role {
 	ROLE_PKTINFO, /* struct nft_pktinfo * */
 	ROLE_SOCKET, /* struct socket * */
 	ROLE_STATE, /* struct nf_hook_state * */
-	ROLE_TABLE, /* struct xt_table * */
+	ROLE_TABLE, /* struct xt_table *, or void * (5.16) */
 	ROLE_ENTRIES, /* struct nf_hook_entries * */
 	ROLE_TRACEINFO, /* struct nft_traceinfo * */
 	ROLE_VERDICT, /* struct nft_verdict * */
@@ -124,7 +126,7 @@ struct setup {
 	__u8 flags; /* enum probe_flag */
 	__u8 link; /* enum link */
 	__u8 netfilter; /* enum netfilter */
-	__u8 pad[8];
+	__u8 pad[6];
 };
 _Static_assert(sizeof(struct setup) == 32, "two in a cache line");
 
@@ -139,7 +141,7 @@ struct record {
 	__u64 skb;
 	__u64 head;
 	__u64 sk;
-	__s64 ret; /* the hook's integer: return value, error, length; see has_ret */
+	__s64 ret; /* the probe's integer: return value, error, length; see has_ret */
 	__u32 pid;
 	__u32 tid;
 	char comm[NAME_LEN];

@@ -18,7 +18,7 @@ struct call {
 	__u64 sk;
 	__u64 entry; /* the id of its own event */
 	__u64 other; /* the second packet, struct nf_hook_state * or xt_table * */
-	__u64 chain; /* struct nft_chain *, nf_hook_entries *, or what xtables are called with */
+	__u64 chain; /* struct nft_chain *, nf_hook_entries *, or xt_table * */
 	__u32 id;
 	__u32 first; /* nf_hook_slow: the entry that it begins with */
 };
@@ -101,11 +101,9 @@ static __always_inline void remember(const struct invocation *i, struct call *ca
 	if (netfilter == NETFILTER_XTABLES) {
 		call->other = parameter(i, ROLE_STATE);
 		call->chain = parameter(i, ROLE_TABLE);
-		if (setups[slot(i)].arguments[ROLE_TABLE] == NO_ARGUMENT)
-			call->chain = parameter(i, ROLE_LOCATION);
 	} else if (netfilter == NETFILTER_NFTABLES) {
 		call->other = parameter(i, ROLE_PKTINFO);
-		call->chain = parameter(i, ROLE_LOCATION);
+		call->chain = parameter(i, ROLE_CHAIN);
 	} else if (netfilter == NETFILTER_HOOK) {
 		call->other = parameter(i, ROLE_STATE);
 		call->chain = parameter(i, ROLE_ENTRIES);

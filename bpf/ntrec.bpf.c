@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Kernel event -> ring buffer. One short program a hook; what each probe means
+ * Kernel event -> ring buffer. One short program a tracepoint; what each probe means
  * is in the header files by concern: event.h (the wire), packet (headers),
  * filter and pcap (what starts to be followed), follow (to its end), record
  * (the parts of an event), emit (whole events), function (kernel functions, by
@@ -153,7 +153,7 @@ static __always_inline int on_sock(__u64 *ctx, enum probe probe)
 static __always_inline int neigh_event(__u64 *ctx, enum probe probe, enum access how)
 {
 	struct neighbour *n = (void *)argument(ctx, probe, ROLE_NEIGH);
-	const void *key = (void *)argument(ctx, probe, ROLE_LOCATION);
+	const void *key = (void *)argument(ctx, probe, ROLE_KEY);
 	struct net_device *dev = (void *)argument(ctx, probe, ROLE_DEV);
 	const struct neigh_table *table;
 	struct sock_record *e;
@@ -177,7 +177,7 @@ static __always_inline int neigh_event(__u64 *ctx, enum probe probe, enum access
 	fill_device(&e->r, dev, how);
 	table = get_pointer(&n->tbl, how);
 	e->sock.family = get32(&table->family, how);
-	if (!has_argument(probe, ROLE_LOCATION))
+	if (!has_argument(probe, ROLE_KEY))
 		key = n->primary_key;
 	bpf_probe_read_kernel(e->sock.daddr, e->sock.family == AF_INET6 ? 16 : 4, key);
 	state = get8(&n->nud_state, how);

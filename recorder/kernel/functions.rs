@@ -210,7 +210,7 @@ impl Functions {
         let Some(prototype) = btf.prototype(base(&symbol.name)) else {
             return Err(format!("the kernel's BTF does not describe {}", symbol.name));
         };
-        let arguments = arguments::assign(&prototype);
+        let arguments = arguments::assign(&prototype, entry);
         let function = Function { entry, symbol: symbol.clone(), prototype, arguments };
         let takes: &[Take] = entry.map_or(&[], |e| e.takes);
         match takes.iter().find(|takes| !function.has(arguments::role_of(**takes))) {
