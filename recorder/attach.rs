@@ -14,5 +14,4 @@ mod setup;
 pub use counters::KernelCount;
 pub use plan::Plan;
 pub use probe::{Probe, Target};
-pub use program::load;
 pub use session::Session;

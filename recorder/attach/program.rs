@@ -8,7 +8,6 @@ use libbpf_rs::{OpenObject, ProgramType, libbpf_sys};
 
 use super::plan::Plan;
 use super::probe::Probe;
-use super::session::Session;
 use crate::args::Capture;
 use crate::bpf::types::{self, constant};
 use crate::bpf::{NtrecSkel, NtrecSkelBuilder, OpenNtrecSkel, PROBES};
@@ -21,23 +20,25 @@ const ATOMIC: u8 = 0xdb;
 /// See [`ATOMIC`].
 const FETCH: i32 = 0x01;
 
+/// Room for the BPF object, and for another where one does not load.
+pub type Storage = [MaybeUninit<OpenObject>; 2];
+
 /// Loads the programs of all probes that have arguments; notes why others did not load.
 pub fn load<'obj>(
-    [storage, second]: &'obj mut [MaybeUninit<OpenObject>; 2],
+    [storage, second]: &'obj mut Storage,
     args: &Capture,
     plan: &mut Plan,
-) -> Result<Session<'obj>> {
+) -> Result<NtrecSkel<'obj>> {
     // What is wrong with a filter is no fault of a probe.
     args.filter.to_bpf()?;
     if let Ok(skel) = try_load(storage, args, plan) {
-        return Ok(Session::new(skel, plan.names()));
+        return Ok(skel);
     }
     find_culprits(args, plan);
     if !plan.probes.iter().any(Probe::is_candidate) {
         bail!("none of the probes can be recorded on this kernel: {}", plan.first_error());
     }
-    let skel = try_load(second, args, plan)?;
-    Ok(Session::new(skel, plan.names()))
+    try_load(second, args, plan)
 }
 
 /// Loads each program alone, and notes those that fail.
@@ -133,9 +134,9 @@ fn configure(open: &mut OpenNtrecSkel<'_>, args: &Capture, plan: &Plan) -> Resul
         let name = program.name().to_string_lossy().into_owned();
         let of_backend =
             functions && plan.of_functions.iter().any(|b| programs_of(*b).contains(&name.as_str()));
-        let hook = name.strip_prefix("on_");
-        let helper = hook.is_some_and(|hook| plan.helpers.contains(&hook));
-        let wanted = |p: &&Probe| p.is_tracepoint() && p.is_candidate() && hook == Some(p.name());
+        let tracepoint = name.strip_prefix("on_");
+        let helper = tracepoint.is_some_and(|name| plan.helpers.contains(&name));
+        let wanted = |p: &&Probe| p.is_tracepoint() && p.is_candidate() && tracepoint == Some(p.name());
         let probe = plan.probes.iter().find(wanted);
         let backend =
             probe.map_or_else(|| plan.of_tracepoints.first().copied().filter(|_| helper), |p| p.backend);

@@ -12,7 +12,8 @@ use super::counters::{self, KernelCount};
 use super::deferred_detach;
 use super::plan::Plan;
 use super::probe::Probe;
-use super::program::{FENTRY, KPROBE, MULTI};
+use super::program::{self, FENTRY, KPROBE, MULTI, Storage};
+use crate::args::Capture;
 use crate::bpf::NtrecSkel;
 use crate::bpf::types::constant;
 use crate::kernel::backends::{self, Backend, Loading};
@@ -34,9 +35,14 @@ pub struct Session<'obj> {
 }
 
 impl<'obj> Session<'obj> {
-    /// Programs that are loaded, none of them attached.
-    pub fn new(skel: NtrecSkel<'obj>, names: Vec<String>) -> Self {
-        Self { skel, links: Vec::new(), copies: Vec::new(), names }
+    /// Loads the programs of all probes that have arguments, and attaches none; notes why others did not load.
+    ///
+    /// # Errors
+    ///
+    /// When none of them loads.
+    pub fn load(storage: &'obj mut Storage, args: &Capture, plan: &mut Plan) -> Result<Self> {
+        let skel = program::load(storage, args, plan)?;
+        Ok(Self { skel, links: Vec::new(), copies: Vec::new(), names: plan.names() })
     }
 
     /// Attaches every program; notes those that cannot be.

@@ -13,7 +13,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::status::{self, Tally};
 use crate::args::Capture;
-use crate::attach::{self, KernelCount, Plan, Probe, Session, choose};
+use crate::attach::{KernelCount, Plan, Probe, Session, choose};
 use crate::kernel::btf::Btf;
 use crate::kernel::enums::{self, Enums};
 use crate::node::nftables::{self, Tables};
@@ -46,7 +46,7 @@ pub fn run(args: &Capture) -> Result<()> {
     drop(btf);
     let signals = Signals::register()?;
     let mut storage = [MaybeUninit::uninit(), MaybeUninit::uninit()];
-    let mut session = attach::load(&mut storage, args, &mut plan)?;
+    let mut session = Session::load(&mut storage, args, &mut plan)?;
     let mut metadata = describe(args, &enums);
     check_devices(args, &metadata)?;
     let options = Options { durable: args.limits.durable, ..Options::default() };
