@@ -156,11 +156,11 @@ static __always_inline __u32 vlan_tag(const struct sk_buff *skb, enum access how
 }
 
 /*
- * Which context a hook runs in. The preempt count would say it, but kernels
+ * Which context a probe runs in. The preempt count would say it, but kernels
  * without CONFIG_KALLSYMS_ALL hide the variable from BPF. The stack says it
  * too: a tracepoint's arguments lie on the stack in use, and softirqs run on a
  * stack of their own (do_softirq_own_stack) unless ksoftirqd runs them.
- * Interrupts share that stack; no hook of ours is called by one as a rule. An
+ * Interrupts share that stack; no probe of ours is called by one as a rule. An
  * interrupt that comes while the task is in user space stays on the task's
  * stack: there the entry's registers tell, which hold no system call's number
  * (x86: orig_ax is -1).

@@ -12,7 +12,7 @@ static __always_inline bool is_stopped(void)
 }
 
 /*
- * A freed skb's address is soon another packet's, and most deliveries end
+ * Address reuse: a freed skb's address is soon another packet's, and most deliveries end
  * without a tracepoint. Where a packet can begin, an address that was already
  * followed is asked the filters again:
  * - a packet that this stack made (never received: skb_iif is 0) after the old
@@ -20,8 +20,8 @@ static __always_inline bool is_stopped(void)
  * - a packet fresh from a driver (skb_iif is still 0) after the old one was
  *   received, or after one that was to be sent and had another buffer.
  */
-static __always_inline bool begins_anew(const struct track *t, const struct packet *p,
-					enum stage stage, enum access how)
+static __always_inline bool is_reused(const struct track *t, const struct packet *p,
+				      enum stage stage, enum access how)
 {
 	if (get32(&p->skb->skb_iif, how))
 		return false;
@@ -56,7 +56,7 @@ static __always_inline bool follow(struct packet *p, enum probe probe, enum stag
 	struct track *t = track_of(key);
 	bool may_begin = probe == NET_DEV_QUEUE || stage != STAGE_QUEUED;
 
-	if (t && !(may_begin && begins_anew(t, p, stage, how))) {
+	if (t && !(may_begin && is_reused(t, p, stage, how))) {
 		t->stage = stage;
 		t->head = p->head;
 		return true;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* A packet at a hook: where its network header is, and what the filters ask of it. */
+/* A packet at a probe: where its network header is, and what the filters ask of it. */
 #ifndef NTREC_PACKET_BPF_H
 #define NTREC_PACKET_BPF_H
 

@@ -1,4 +1,4 @@
-//! What the running kernel offers: types, functions, tracepoints, and ways to attach to them.
+//! What the running kernel offers: types, functions, tracepoints, and backends to attach to them.
 
 pub mod arguments;
 pub mod backends;

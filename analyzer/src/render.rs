@@ -103,7 +103,11 @@ fn outcome(row: &Row<'_>, verdict_hook: Option<&str>) -> Option<String> {
         Some("ret") => Some(returned(row)),
         Some("nf") => {
             let (rule, verdict) = (Rule::of(row, verdict_hook), row.text("verdict"));
-            Some(format!("{rule}: {}{}", verdict.unwrap_or("-"), rule.givers(verdict.unwrap_or_default())))
+            Some(format!(
+                "{rule}: {}{}",
+                verdict.unwrap_or("-"),
+                rule.verdict_hooks(verdict.unwrap_or_default())
+            ))
         }
         Some("link") => {
             let (relation, child) = (or_dash(row, "relation"), row.number("child"));

@@ -211,7 +211,7 @@ pub enum Relation {
     Segment,
     /// A part that IP made.
     Fragment,
-    /// One went up in the other.
+    /// One was merged into the other.
     Merge,
     /// The packet goes on in a tunnel.
     Encapsulation,

@@ -293,7 +293,7 @@ pub enum Relation {
     Segment,
     /// The child is a part that IP made.
     Fragment,
-    /// The parent went up in the child, which lives on.
+    /// The parent was merged into the child, which lives on.
     Merge,
     /// The child is the parent itself, in a tunnel from here on.
     Encapsulation,

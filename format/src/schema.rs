@@ -59,7 +59,7 @@ pub mod kind {
     pub const PKT: &str = "pkt";
     /// A function's return; `entry` names its call, `ret` has the value.
     pub const RET: &str = "ret";
-    /// A packet came of another one (`child`), or went up in it.
+    /// Another packet (`child`) was derived from this one, or this one was merged into it.
     pub const LINK: &str = "link";
     /// A verdict of netfilter, at the return of what gave it.
     pub const NF: &str = "nf";

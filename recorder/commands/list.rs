@@ -14,7 +14,7 @@ use crate::attach::{Probe, Target};
 /// The answer.
 #[derive(Serialize)]
 struct List {
-    /// Whether it could be tried which ways of probing work.
+    /// Whether it could be tried which backends work.
     tried: bool,
     /// The probes, by group.
     probes: Vec<Row>,

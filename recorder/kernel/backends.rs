@@ -1,4 +1,4 @@
-//! The ways to attach to functions and tracepoints, and which of them this kernel has. Found out by trying.
+//! The backends for functions and tracepoints, and which of them this kernel has. Found out by trying.
 
 use std::ffi::{CString, c_void};
 use std::fmt;
@@ -11,7 +11,7 @@ use libbpf_rs::libbpf_sys::{self, bpf_attach_type, bpf_insn, bpf_prog_load_opts,
 
 use super::btf::Btf;
 
-/// A way to attach to functions or tracepoints.
+/// How a program is attached to functions or tracepoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Backend {
     /// Many functions by one call; needs FPROBE (5.18).
@@ -51,7 +51,7 @@ impl fmt::Display for Backend {
 /// What this kernel offers.
 #[derive(Clone, Debug)]
 pub struct Offers {
-    /// Each way, and why not where it does not work.
+    /// Each backend, and why not where it does not work.
     pub backends: Vec<(Backend, Result<(), String>)>,
     /// Whether atomic operations can return a value (5.12).
     pub has_fetch: bool,
@@ -94,7 +94,7 @@ impl Offers {
         }
     }
 
-    /// Those of some ways that work, the best first; only `forced` ones if any of them is.
+    /// Those of some backends that work, the best first; only `forced` ones if any of them is.
     pub fn usable(&self, of: &[Backend], forced: &[Backend]) -> Vec<Backend> {
         self.wanted(of, forced).filter(|(_, outcome)| outcome.is_ok()).map(|(backend, _)| *backend).collect()
     }
@@ -106,7 +106,7 @@ impl Offers {
         reasons.collect::<Vec<_>>().join("; ")
     }
 
-    /// What was tried of some ways.
+    /// What was tried of some backends.
     fn wanted(
         &self,
         of: &[Backend],

@@ -1,7 +1,7 @@
 //! Ring buffer -> events in time order.
 //!
 //! CPUs take their time stamps before they reserve, so neighbours in the buffer may be out of order by
-//! the length of a hook. Events wait in an arena, as long as an earlier one may still appear (the reorder window).
+//! the length of a BPF program. Events wait in an arena, as long as an earlier one may still appear (the reorder window).
 
 use std::cell::RefCell;
 use std::os::fd::BorrowedFd;
@@ -17,7 +17,7 @@ use crate::node::clock;
 
 /// Events taken from the buffer between two looks at the stop flag.
 const BATCH: usize = 32_768;
-/// How late an event may appear in the buffer, ns: a hook takes microseconds, but an interrupt or a paused
+/// How late an event may appear in the buffer, ns: a BPF program takes microseconds, but an interrupt or a paused
 /// virtual CPU may come between its time stamp and its place in the buffer.
 const LATENESS: u64 = 5_000_000;
 

@@ -66,7 +66,7 @@ impl<'a> Rule<'a> {
     }
 
     /// Which hook functions gave a verdict, among all of them: ` by b, one of a, b, c`.
-    pub fn givers(&self, verdict: &str) -> String {
+    pub fn verdict_hooks(&self, verdict: &str) -> String {
         let all = self.hooks.as_deref().map(listed).unwrap_or_default();
         match (verdict, &self.verdict_hook) {
             _ if all.is_empty() => String::new(),

@@ -54,7 +54,7 @@ pub(super) enum Tx {
     Answered,
 }
 
-/// What the driver said that a packet was last given to (`netdev_tx_t`).
+/// The return code of `ndo_start_xmit` (`netdev_tx_t`) of the driver that a packet was last given to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Answer {
     /// Nothing yet.
@@ -75,7 +75,7 @@ pub(super) struct Position<'a> {
     pub(super) sent_by: Name<'a>,
     /// Where it was queued or given to a driver last.
     pub(super) sent_at: Place<'a>,
-    /// What the driver there said.
+    /// The driver's return code there.
     pub(super) answer: Answer,
     /// The last function that it passed of those that it passes once each time that a device receives it.
     pub(super) passed: Option<Passed<'a>>,
