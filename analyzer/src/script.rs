@@ -23,14 +23,18 @@ pub struct Script {
 impl Script {
     /// The events of a text.
     pub fn new(text: &str) -> Self {
+        Self::asking(text, &Probes::new(&Metadata::default()))
+    }
+
+    /// The same, of which some probes are asked for.
+    pub fn asking(text: &str, probes: &Probes) -> Self {
         let mut rows = Rows::new();
         let mut headers = HashMap::new();
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         lines.for_each(|line| Line::parse(line, &mut headers).put(&mut rows));
         let names: &'static Names = Box::leak(Box::default());
-        let probes = Probes::new(&Metadata::default());
         let batch = Batch::new(rows.finish().unwrap());
-        Self { names, block: Block::new(RowId::default(), batch, names, &probes) }
+        Self { names, block: Block::new(RowId::default(), batch, names, probes) }
     }
 
     /// Its events.

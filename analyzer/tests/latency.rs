@@ -489,12 +489,19 @@ fn a_baseline_that_does_not_fit_is_refused_in_one_sentence() {
 
 #[test]
 fn csv_has_a_record_for_each_line_and_each_count_without_times() {
-    let lab = lab(&queued([5, 7]).replace("1000 probe=net_dev_start_xmit", "1000 probe=net_dev_xmit"));
+    let lab = lab(&(queued([5, 7]) + &format!("9000 probe=net_dev_queue {}\n", packet(9))));
     write(&lab.path("a2.ntc"), with_probes(&PROBES), &queued([5]));
-    for more in [&["--by", "dev"][..], &[], &["--by", "queue"], &["--baseline", "a2.ntc"]] {
+    let questions = [
+        &["--by", "dev"][..],
+        &[],
+        &["--by", "queue"],
+        &["--baseline", "a2.ntc"],
+        &["--worst", "1", "--min", "1ms"],
+    ];
+    for (more, records) in questions.into_iter().zip([2, 2, 2, 2, 0]) {
         let args = ["latency", "a.ntc", "--from", "queue", "--to", "device", "--format", "csv"];
         let ran = lab.ntana(&[&args, more].concat());
         assert_eq!((ran.code, ran.err.as_str()), (0, ""));
-        assert!(ran.out.lines().count() >= 2, "{}", ran.out);
+        assert_eq!(ran.out.lines().count(), 1 + records, "{more:?}: {}", ran.out);
     }
 }

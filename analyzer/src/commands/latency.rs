@@ -20,14 +20,17 @@ use crate::latency::{Measured, Question, measure};
 use crate::numbers::counted;
 use crate::scan::RowCache;
 use crate::source::{Source, for_each_source};
-use answer::{LatencyAnswer, Missing, SlowAnswer, Totals};
+use answer::{LatencyAnswer, Missing, Shown, SlowAnswer, Totals};
 use lines::Compared;
+
+/// Models that are measured at once, at most.
+const MAX_MODELS: usize = 100;
 
 /// Runs the command.
 pub fn run(args: &Latency, out: &mut dyn Write) -> Result<ExitCode> {
     let knowledge = Knowledge::load(&args.input.rules)?;
     let mut baseline = args.baseline.as_deref().map(|path| open_baseline(path, args)).transpose()?;
-    let mut output = Output::begin(args.input.format, &answer::columns(args), out)?;
+    let mut output = Output::begin(args.input.format, &answer::columns(Shown::of(args)), out)?;
     let mut totals = Totals::default();
     let all = for_each_source(&args.input, &args.filter, |source| {
         let question = ask(source, &knowledge, args)?;
@@ -71,17 +74,20 @@ fn ask(source: &mut Source, knowledge: &Knowledge, args: &Latency) -> Result<Que
 
 /// The models that are asked for, as a capture can show them.
 fn models(source: &Source, knowledge: &Knowledge, args: &Latency) -> Result<Vec<Model>> {
-    let capture = &source.capture;
+    let metadata = source.capture.metadata();
     let mut models = match (&args.from, &args.to) {
-        (Some(from), Some(to)) => vec![Model::between(from, to, knowledge, capture)?],
+        (Some(from), Some(to)) => vec![Model::between(from, to, knowledge, metadata)?],
         _ => named(knowledge, args)?
             .into_iter()
-            .map(|row| Model::of(row, knowledge, capture))
+            .map(|row| Model::of(row, knowledge, metadata))
             .collect::<Result<_>>()?,
     };
     if args.free {
-        let with_free = |model: Model| model.with_free(knowledge, capture);
+        let with_free = |model: Model| model.with_free(knowledge, metadata);
         models = models.into_iter().map(with_free).collect::<Result<_>>()?;
+    }
+    if models.len() > MAX_MODELS {
+        bail!("at most {MAX_MODELS} models are measured at once, and these are {}", models.len());
     }
     let is_asked_for = args.from.is_some() || !args.model.is_empty();
     let unable = models.iter().find(|model| is_asked_for && !is_answerable(model, args));
@@ -182,5 +188,5 @@ fn answered<'a>(
     let shown = lines::Shown { args, probes: &probes, start: head.start, before };
     let lines = lines::of(question, knowledge, measured.legs, &shown);
     let models = answer::models(question, measured.counted, lines);
-    Ok(LatencyAnswer { head, models, lines_at_least: measured.full, worst, by: args.by, hist: args.hist })
+    Ok(LatencyAnswer { head, models, lines_at_least: measured.full, worst, shown: Shown::of(args) })
 }

@@ -10,7 +10,7 @@ use crate::event::{Flow, Place};
 use crate::names::Name;
 
 /// Distributions at most: each takes up to 100 KiB.
-const MAX_GROUPS: usize = 2048;
+const MAX_GROUPS: usize = 1024;
 
 /// Which stages a time lies between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

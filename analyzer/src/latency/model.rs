@@ -1,7 +1,7 @@
 //! Models of packets' ways as a capture can show them: which stages there are, and which of them were recorded.
 
 use anyhow::{Result, bail};
-use ntc::{Capture, catalog};
+use ntc::{Metadata, catalog};
 use wildmatch::WildMatch;
 
 use super::legs::Leg;
@@ -54,7 +54,7 @@ pub struct Model {
 
 impl Model {
     /// The model of a row, as a capture can show it.
-    pub fn of(row: &knowledge::Model, knowledge: &Knowledge, capture: &Capture) -> Result<Self> {
+    pub fn of(row: &knowledge::Model, knowledge: &Knowledge, metadata: &Metadata) -> Result<Self> {
         let names = row.stages.iter().chain(&row.reply);
         if names.clone().count() >= MAX_STAGES {
             bail!("the model {} has too many stages: there is room for {}", row.name, MAX_STAGES - 1);
@@ -62,7 +62,7 @@ impl Model {
         Ok(Self {
             name: row.name.clone(),
             what: row.what.clone(),
-            stages: names.map(|name| stage(name, knowledge, capture)).collect::<Result<_>>()?,
+            stages: names.map(|name| stage(name, knowledge, metadata)).collect::<Result<_>>()?,
             reply: row.stages.len(),
             join: row.join,
             within: row.within,
@@ -72,8 +72,8 @@ impl Model {
     }
 
     /// A model of two stages.
-    pub fn between(from: &str, to: &str, knowledge: &Knowledge, capture: &Capture) -> Result<Self> {
-        let stages = [from, to].map(|name| stage(name, knowledge, capture));
+    pub fn between(from: &str, to: &str, knowledge: &Knowledge, metadata: &Metadata) -> Result<Self> {
+        let stages = [from, to].map(|name| stage(name, knowledge, metadata));
         let [from, to] = stages;
         let (from, to) = (from?, to?);
         if from.name == to.name {
@@ -85,9 +85,9 @@ impl Model {
     }
 
     /// The same with the packet's end as a further stage.
-    pub fn with_free(mut self, knowledge: &Knowledge, capture: &Capture) -> Result<Self> {
+    pub fn with_free(mut self, knowledge: &Knowledge, metadata: &Metadata) -> Result<Self> {
         if self.join.is_none() && self.stages.last().is_none_or(|last| last.name != FREE) {
-            self.stages.push(stage(FREE, knowledge, capture)?);
+            self.stages.push(stage(FREE, knowledge, metadata)?);
             self.reply = self.stages.len();
         }
         Ok(self)
@@ -217,9 +217,9 @@ impl Within {
 }
 
 /// The stage of a name: a probe, a row, or a stage of the catalog.
-fn stage(name: &str, knowledge: &Knowledge, capture: &Capture) -> Result<Stage> {
+fn stage(name: &str, knowledge: &Knowledge, metadata: &Metadata) -> Result<Stage> {
     let row = knowledge.stages().iter().find(|stage| stage.name == name);
-    let known = |probe: &str| capture.metadata().probes.iter().any(|p| p.name == probe);
+    let known = |probe: &str| metadata.probes.iter().any(|p| p.name == probe);
     let probes: Vec<String> = match (row, catalog::by_name(name)) {
         (Some(row), _) => row.probes.clone(),
         (None, Some(probe)) => vec![probe.name.to_owned()],
@@ -230,12 +230,12 @@ fn stage(name: &str, knowledge: &Knowledge, capture: &Capture) -> Result<Stage> 
         }
     };
     if probes.is_empty() {
-        bail!("there is no probe or stage `{name}`; {}", nearest_stage(name, knowledge, capture));
+        bail!("there is no probe or stage `{name}`; {}", nearest_stage(name, knowledge, metadata));
     }
     let role = row.and_then(|row| row.role.as_deref());
     let devices = knowledge.roles().iter().filter(|known| Some(known.name.as_str()) == role);
-    let recorded = probes.iter().any(|probe| is_recorded(probe, capture));
-    let offered = probes.iter().filter(|probe| !is_absent(probe, capture)).cloned().collect();
+    let recorded = probes.iter().any(|probe| is_recorded(probe, metadata));
+    let offered = probes.iter().filter(|probe| !is_absent(probe, metadata)).cloned().collect();
     Ok(Stage {
         name: probes
             .first()
@@ -250,22 +250,22 @@ fn stage(name: &str, knowledge: &Knowledge, capture: &Capture) -> Result<Stage> 
 }
 
 /// Whether a probe was recorded. A capture that does not tell may have any.
-fn is_recorded(probe: &str, capture: &Capture) -> bool {
-    let probes = &capture.metadata().probes;
+fn is_recorded(probe: &str, metadata: &Metadata) -> bool {
+    let probes = &metadata.probes;
     probes.is_empty() || probes.iter().any(|known| known.name == probe && !known.backend.is_empty())
 }
 
 /// Whether the recorded kernel has no such probe.
-fn is_absent(probe: &str, capture: &Capture) -> bool {
-    capture.metadata().probes.iter().any(|known| known.name == probe && known.absent)
+fn is_absent(probe: &str, metadata: &Metadata) -> bool {
+    metadata.probes.iter().any(|known| known.name == probe && known.absent)
 }
 
 /// Where to look when there is no stage of a name.
-fn nearest_stage(word: &str, knowledge: &Knowledge, capture: &Capture) -> String {
+fn nearest_stage(word: &str, knowledge: &Knowledge, metadata: &Metadata) -> String {
     let rows = knowledge.stages().iter().map(|stage| stage.name.as_str());
     let of_catalog = catalog::stages().iter().map(|stage| stage.name);
     let probes = catalog::probes().iter().map(|probe| probe.name);
-    let recorded = capture.metadata().probes.iter().map(|probe| probe.name.as_str());
+    let recorded = metadata.probes.iter().map(|probe| probe.name.as_str());
     let names = rows.chain(of_catalog).chain(probes).chain(recorded);
     words::nearest(word, names).unwrap_or_else(|| "`ntrec probes` lists the probes".to_owned())
 }

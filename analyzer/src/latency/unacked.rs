@@ -12,7 +12,7 @@ use super::walk::Step;
 use crate::event::{Event, Flow};
 use crate::lifecycle::Sighting;
 
-/// Segments that await their acknowledgment at most.
+/// Segments that await their acknowledgment at most, and connections of which one did.
 const MAX_SEGMENTS: usize = 64 << 10;
 /// Half of the numbers: what is further ahead is behind (RFC 9293, 3.4).
 const HALF: u32 = 1 << 31;
@@ -59,7 +59,8 @@ impl<'a> Unacked<'a> {
             return None;
         }
         let key = (step.seen.at.netns, event.flow());
-        if self.count >= MAX_SEGMENTS {
+        self.make_room();
+        if self.count.max(self.connections.len()) >= MAX_SEGMENTS {
             self.cut = true;
             return None;
         }
@@ -83,6 +84,13 @@ impl<'a> Unacked<'a> {
             self.again += gone as u64;
         }
         Some(())
+    }
+
+    /// Forgets connections of which nothing is in flight, where those are most of too many.
+    fn make_room(&mut self) {
+        if self.connections.len() >= MAX_SEGMENTS && self.count < MAX_SEGMENTS / 2 {
+            self.connections.retain(|_, connection| !connection.segments.is_empty());
+        }
     }
 
     /// A segment acknowledges what was sent before this number.

@@ -85,3 +85,93 @@ fn begins_anew(model: &Model, part: Part, step: &Step<'_>, before: Option<&Step<
         && model.stages[usize::from(step.stage)].probes.len() > 1;
     !same_arrival && (step.stage == part.first || moves(step.seen.effect))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::knowledge::tests::shipped;
+    use crate::lifecycle::{Keep, Life, Lives};
+    use crate::loss::Losses;
+    use crate::script::Script;
+
+    /// The passes of all packets of a script through a model, as text: `receive 10, ip-in 13: Complete`.
+    fn walked(model: &str, script: &str) -> Vec<String> {
+        let knowledge = shipped();
+        let row = knowledge.models().iter().find(|row| row.name == model).unwrap();
+        let mut probes = crate::probes::Probes::default();
+        let mut model = Model::of(row, &knowledge, &ntc::Metadata::default()).unwrap();
+        model.ask(&mut probes);
+        let script = Script::asking(script, &probes);
+        let losses = Losses::from_intervals(Vec::new(), 0);
+        let mut lives = Lives::new(script.names, &knowledge, &losses, Keep::Sightings);
+        let mut found = Vec::new();
+        let mut each = |life: &Life<'_>| {
+            passes(&model, model.within, model.sent(), life.sightings.iter(), |steps, stopped| {
+                let name = |step: &Step<'_>| &model.stages[usize::from(step.stage)].name;
+                let steps = steps.iter().map(|step| format!("{} {}", name(step), step.seen.ts / 1000));
+                found.push(format!("{}: {stopped:?}", steps.collect::<Vec<_>>().join(", ")));
+            });
+        };
+        script.events().for_each(|event| lives.push(&event, &mut each));
+        lives.finish(&mut each);
+        found
+    }
+
+    #[test]
+    fn a_packet_is_at_a_stage_from_the_first_probe_on_that_shows_it_there() {
+        let found = walked(
+            "out",
+            "10 7 __ip_queue_xmit flow=10.0.0.1:1>10.0.0.2:2
+             12 7 __ip_local_out
+             15 7 ip_output veth0
+             20 7 __dev_queue_xmit veth0
+             21 7 net_dev_queue veth0
+             30 7 dev_hard_start_xmit veth0
+             31 7 net_dev_start_xmit veth0",
+        );
+        assert_eq!(found, ["ip-send 10, ip-out 15, queue 20, device 30: Complete"]);
+    }
+
+    #[test]
+    fn a_packet_that_passes_two_hosts_has_a_pass_in_each() {
+        let found = walked(
+            "in",
+            "10 7 netif_receive_skb left flow=10.0.0.1:1>10.0.0.2:2 iif=2
+             11 7 ip_rcv left iif=2
+             20 7 net_dev_queue right iif=2
+             21 7 net_dev_start_xmit right iif=2
+             30 7 netif_rx eth0 ns=2
+             31 7 netif_receive_skb eth0 ns=2 iif=3
+             32 7 ip_rcv eth0 ns=2 iif=3
+             40 7 udp_rcv eth0 ns=2 iif=3",
+        );
+        let expected = [
+            "receive 10, ip-in 11: Elsewhere",
+            "backlog 30, receive 31, ip-in 32, transport-in 40: WithLife",
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_bridge_receives_a_packet_that_is_on_its_way_in_already() {
+        let found = walked(
+            "rx-queue",
+            "10 7 netif_receive_skb eth0 flow=10.0.0.1:1>10.0.0.2:2 iif=2
+             15 7 netif_receive_skb br0 iif=2
+             30 7 __udp_enqueue_schedule_skb br0 iif=2",
+        );
+        assert_eq!(found, ["receive 10, socket 30: Complete"]);
+    }
+
+    #[test]
+    fn what_a_driver_gets_again_begins_anew() {
+        let found = walked(
+            "qdisc",
+            "10 7 net_dev_queue vlan0 flow=10.0.0.1:1>10.0.0.2:2
+             12 7 net_dev_start_xmit vlan0
+             13 7 net_dev_queue eth0
+             19 7 net_dev_start_xmit eth0",
+        );
+        assert_eq!(found, ["queue 10, device 12: Complete", "queue 13, device 19: Complete"]);
+    }
+}

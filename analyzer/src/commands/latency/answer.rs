@@ -24,12 +24,43 @@ pub struct LatencyAnswer<'a> {
     /// The slowest packets.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub worst: Vec<SlowAnswer<'a>>,
-    /// What lines are counted by.
+    /// How it is shown.
     #[serde(skip)]
+    pub shown: Shown,
+}
+
+/// How an answer is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown {
+    /// What lines are counted by.
     pub by: Option<LatencyBy>,
     /// How histograms are shown.
-    #[serde(skip)]
     pub hist: Option<HistogramStyle>,
+    /// What a record of CSV is.
+    pub records: Records,
+}
+
+/// What a record of CSV is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Records {
+    /// A line, or a count of what has no times, which `end` tells.
+    Lines,
+    /// The same, with what the baseline says.
+    Compared,
+    /// A slow packet.
+    Slow,
+}
+
+impl Shown {
+    /// As the user wants it.
+    pub fn of(args: &Latency) -> Self {
+        let records = match (args.worst, &args.baseline) {
+            (1.., _) => Records::Slow,
+            (0, Some(_)) => Records::Compared,
+            (0, None) => Records::Lines,
+        };
+        Self { by: args.by, hist: args.hist, records }
+    }
 }
 
 /// What was found of a model.
@@ -196,25 +227,23 @@ impl LatencyAnswer<'_> {
     }
 }
 
-/// The names of the columns of CSV: a record is a line; or a count of what has no times, which `end` tells; or, with
-/// --worst, a slow packet.
-pub fn columns(args: &Latency) -> Vec<&'static str> {
-    if args.worst > 0 {
-        return vec!["host", "model", "from", "to", "ns", "begin", "end", "skb", "flow", "outcome"];
-    }
+/// What the baseline says, in CSV.
+const BASELINE: [&str; 5] = ["baseline_count", "baseline_p50", "p50_verdict", "baseline_p99", "p99_verdict"];
+
+/// The names of the columns of CSV.
+pub fn columns(shown: Shown) -> Vec<&'static str> {
     let before = ["host", "model", "from", "to", "interval"];
     let times =
         ["count", "shorter", "min", "p50", "p90", "p99", "p99_9", "max", "mean", "sum", "exact", "share"];
     let after = ["limit", "abnormal", "end", "others"];
-    let baseline = ["baseline_count", "baseline_p50", "p50_verdict", "baseline_p99", "p99_verdict"];
-    let baseline = baseline.into_iter().take(if args.baseline.is_some() { baseline.len() } else { 0 });
-    before
-        .into_iter()
-        .chain(keys(args.by).iter().copied())
-        .chain(times)
-        .chain(after)
-        .chain(baseline)
-        .collect()
+    let lines = before.into_iter().chain(keys(shown.by).iter().copied()).chain(times).chain(after);
+    match shown.records {
+        Records::Lines => lines.collect(),
+        Records::Compared => lines.chain(BASELINE).collect(),
+        Records::Slow => {
+            vec!["host", "model", "from", "to", "ns", "begin", "end", "skb", "flow", "outcome"]
+        }
+    }
 }
 
 /// The columns of what lines are counted by.
@@ -255,7 +284,7 @@ impl Answer for LatencyAnswer<'_> {
     }
 
     fn records(&self, labels: &Labels, table: &mut Table<'_>) -> Result<()> {
-        if !self.worst.is_empty() {
+        if self.shown.records == Records::Slow {
             return self.worst.iter().try_for_each(|slow| slow.record(labels, table));
         }
         self.models.iter().try_for_each(|model| {
@@ -299,16 +328,16 @@ impl LatencyAnswer<'_> {
             let (p50, p99) = (optional(change.p50), optional(change.p99));
             [change.count.to_string(), p50, text(change.p50_verdict), p99, text(change.p99_verdict)]
         });
-        let fields = before.into_iter().chain(line.key.fields(self.by)).chain(times).chain(after);
+        let fields = before.into_iter().chain(line.key.fields(self.shown.by)).chain(times).chain(after);
         table.record(fields.chain([others]).chain(baseline))
     }
 
     /// The records of what has no times.
     fn other_records(&self, model: &ModelAnswer, labels: &Labels, table: &mut Table<'_>) -> Result<()> {
-        let baseline = if model.legs.iter().any(|line| line.baseline.is_some()) { 5 } else { 0 };
+        let baseline = if self.shown.records == Records::Compared { BASELINE.len() } else { 0 };
         let mut record = |stage: &str, why: &str, count: u64| {
             let before = [labels.host.as_str(), &model.model, stage, "", ""].map(str::to_owned);
-            let between = vec![String::new(); keys(self.by).len()];
+            let between = vec![String::new(); keys(self.shown.by).len()];
             let times = [count.to_string()].into_iter().chain(vec![String::new(); 13]);
             let after = [why.to_owned(), "false".to_owned()].into_iter().chain(vec![String::new(); baseline]);
             if count == 0 {

@@ -299,7 +299,10 @@ fn line(
     Line {
         from,
         to,
-        interval: question.interval.map(|length| shown.start + group.interval.saturating_mul(length)),
+        interval: question
+            .interval
+            .filter(|_| group.key != Key::Others)
+            .map(|length| shown.start + group.interval.saturating_mul(length)),
         key: PlainKey::of(&group.key, shown.probes),
         count: times.all.count,
         shorter: times.shorter,

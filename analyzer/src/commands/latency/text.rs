@@ -69,7 +69,7 @@ fn model(
         writeln!(out, "{}", row(line, labels, width).trim_end())?;
         remarks(line, out)?;
     }
-    let style = answer.hist.map(|style| (style, labels));
+    let style = answer.shown.hist.map(|style| (style, labels));
     if let Some((style, labels)) = style {
         model.legs.iter().try_for_each(|line| histogram(line, style, labels, out))?;
     }
@@ -81,7 +81,8 @@ fn heading(model: &ModelAnswer, answer: &LatencyAnswer<'_>, width: usize) -> Str
     let has_interval = model.legs.iter().any(|line| line.interval.is_some());
     let interval = if has_interval { format!("  {:<15}", "FROM") } else { String::new() };
     let titles = ["P50", "P90", "P99", "P99.9", "MAX"].map(|title| format!("{title:>9}")).concat();
-    let by = answer.by.map_or(String::new(), |by| format!("  {}", format!("{by:?}").to_ascii_uppercase()));
+    let by =
+        answer.shown.by.map_or(String::new(), |by| format!("  {}", format!("{by:?}").to_ascii_uppercase()));
     format!("  {:<width$}{interval} {:>10}{titles}  SHARE{by}", "LEG", "COUNT").trim_end().to_owned()
 }
 
