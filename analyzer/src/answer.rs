@@ -29,7 +29,7 @@ pub use labels::Labels;
 pub use life::{Device, Ending, LifeAnswer, Origin};
 pub use rule::Rule;
 pub use table::{Table, optional};
-pub use value::{Row, Value};
+pub use value::{Row, Value, is_hex};
 
 use crate::args::Format;
 use json::Document;
@@ -108,6 +108,14 @@ impl<'a> Output<'a> {
             Form::Text(out) => item.text(labels, *out),
             Form::Json(document) => document.item(item),
             Form::Csv(table) => item.records(labels, table),
+        }
+    }
+
+    /// Adds a line for people.
+    pub fn remark(&mut self, line: &str) -> Result<()> {
+        match &mut self.form {
+            Form::Text(out) => Ok(writeln!(out, "{line}")?),
+            Form::Json(_) | Form::Csv(_) => Ok(()),
         }
     }
 

@@ -32,6 +32,7 @@ Examples:
   ntana drops host1.ntc --by flow            who is hit
   ntana stats host1.ntc --by dev,probe       events and bytes by any columns
   ntana latency host1.ntc                    where the time goes, from stage to stage
+  ntana query 'select dev, sum(len) from events group by dev' host1.ntc
   ntana info host1.ntc                       what the capture holds and what is missing";
 
 impl Cli {
@@ -48,7 +49,7 @@ impl Cli {
             Command::Latency(args) => (&mut args.input, &mut args.filter),
             Command::Replay(args) => (&mut args.input, &mut args.filter),
             Command::Stats(args) => (&mut args.input, &mut args.filter),
-            Command::Info(_) | Command::Repair(_) => return Ok(()),
+            Command::Query(_) | Command::Info(_) | Command::Repair(_) => return Ok(()),
         };
         let trailing = input.split_expression();
         let inner = filter.inner;
@@ -95,6 +96,8 @@ pub enum Command {
     Replay(Replay),
     /// Events and bytes, counted by any columns and by time
     Stats(Stats),
+    /// Any question in SQL, about events, lives, findings and more
+    Query(Query),
     /// Which host, kernel, probes, time range, events, losses
     Info(Info),
     /// Makes a plain Parquet file of a capture that was cut off
@@ -112,6 +115,7 @@ impl Command {
             | Self::Replay(Replay { input, .. })
             | Self::Stats(Stats { input, .. })
             | Self::Info(Info { input }) => &input.files,
+            Self::Query(Query { files, .. }) => files,
             Self::Repair(Repair { file, .. }) => std::slice::from_ref(file),
         }
     }
@@ -200,6 +204,52 @@ pub struct Stats {
     /// Also count by intervals of time from the capture's start on
     #[arg(long, value_name = "TIME", value_parser = words::duration)]
     pub interval: Option<Duration>,
+}
+
+/// Arguments of `ntana query`.
+#[derive(Debug, Args)]
+#[command(after_help = QUERY_EXAMPLES)]
+pub struct Query {
+    /// A SELECT over the tables events, lives, sightings, findings, captures, interfaces, probes, losses and clocks
+    #[arg(value_name = "SQL", required_unless_present = "schema")]
+    pub sql: Option<String>,
+    /// Captures to read; the columns host and file say which one a row is of
+    #[arg(value_name = "FILE", required_unless_present = "schema")]
+    pub files: Vec<PathBuf>,
+    /// Print the columns of a table, or of all, with types and units
+    #[arg(long, value_name = "TABLE", num_args = 0..=1, default_missing_value = "", exclusive = true)]
+    pub schema: Option<String>,
+    /// Output format
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Output")]
+    pub format: QueryFormat,
+    /// File to write; default: standard output
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    pub output: Option<PathBuf>,
+    /// Rules that extend or replace those inside the program (TOML)
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub rules: Vec<PathBuf>,
+}
+
+/// Questions in SQL.
+const QUERY_EXAMPLES: &str = "\
+Examples:
+  ntana query --schema lives                 the columns of a table
+  ntana query 'select probe, count(*) as n from events group by probe order by n desc' host1.ntc
+  ntana query 'select host, reason, location, count(*) as n from lives where reason is not null
+    group by all order by n desc' host1.ntc host2.ntc
+COOKBOOK.md has more.";
+
+/// Output formats of `ntana query`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum QueryFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// For spreadsheets
+    Csv,
+    /// For other tools that take tables
+    Parquet,
 }
 
 /// Arguments of `ntana info`.

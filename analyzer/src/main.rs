@@ -30,6 +30,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Latency(args) => commands::latency::run(args, &mut out),
         Command::Replay(args) => commands::replay::run(args, &mut out),
         Command::Stats(args) => commands::stats::run(args, &mut out),
+        Command::Query(args) => commands::query::run(args, &mut out),
         Command::Info(args) => commands::info::run(args, &mut out),
         Command::Repair(args) => commands::repair::run(args, &mut out),
     }?;

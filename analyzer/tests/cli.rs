@@ -615,6 +615,35 @@ fn rules_change_what_is_trouble() {
 }
 
 #[test]
+fn query_without_its_program_says_how_to_get_it() {
+    let lab = mixed();
+    std::fs::copy(assert_cmd::cargo::cargo_bin("ntana"), lab.path("ntana")).unwrap();
+    let alone = |args: &[&str]| {
+        let mut command = harness::own(lab.path("ntana"));
+        let output = command.current_dir(lab.path("")).args(args).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    assert_eq!(
+        alone(&["query", "select 1", "host1.ntc"]),
+        (
+            2,
+            String::new(),
+            "ntana: ntana-query, which answers SQL, is neither beside ntana nor in PATH: take it from where ntana is \
+             from, or build it by `cargo build --release -p ntana-query`\n"
+                .to_owned()
+        )
+    );
+    let (code, out, err) = alone(&["query", "--schema", "losses"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.starts_with("losses: events of one probe that were lost"), "{out}");
+    let span = out.lines().find(|line| line.trim_start().starts_with("span ")).unwrap();
+    assert_eq!(span, "  span                   u64    how long before ts that time began, ns");
+    let (code, _, err) = alone(&["query", "--schema", "loses"]);
+    assert_eq!((code, err.as_str()), (2, "ntana: there is no table `loses`; nearest to it: losses\n"));
+}
+
+#[test]
 fn a_closed_pipe_is_success() {
     let lab = Lab::new();
     let many: String = (0..20_000)

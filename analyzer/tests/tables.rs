@@ -15,7 +15,7 @@ use common::{Lab, MIXED, START, metadata};
 use ntana::args::{FilterArgs, TimeStyle};
 use ntana::knowledge::Knowledge;
 use ntana::source::Source;
-use ntana::tables::{TableId, build};
+use ntana::tables::{Column, TableId, build};
 
 /// A row as text, by column; columns without a value are left out.
 type Row = BTreeMap<String, String>;
@@ -210,4 +210,35 @@ fn a_table_without_rows_has_its_columns() {
     for wanted in [TableId::Lives, TableId::Losses] {
         assert!(table("100 probe=netif_rx\n", wanted).is_empty());
     }
+}
+
+/// The section of FORMAT.md.
+fn section() -> String {
+    let column = |column: &Column| {
+        format!("| `{}` | {} | {} |\n", column.name, column.kind.name(), column.doc.replace('|', "\\|"))
+    };
+    let table = |table: TableId| {
+        let (name, doc) = (table.name(), table.doc());
+        let columns: String = match table {
+            TableId::Events => "Columns: those of section 7.\n".to_owned(),
+            _ => table.own_columns().iter().map(column).collect(),
+        };
+        let head = if table == TableId::Events { "" } else { "| column | type | meaning |\n|---|---|---|\n" };
+        format!("\n### `{name}`\n\nA row is {doc}.\n\n{head}{columns}")
+    };
+    TableId::ALL.into_iter().map(table).collect::<String>() + "\n"
+}
+
+#[test]
+fn format_md_has_the_tables_of_the_code() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../FORMAT.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once("--test tables -->\n").unwrap();
+    let (found, after) = rest.split_once("<!-- end of tables -->").unwrap();
+    if harness::blessing() {
+        let text = format!("{before}--test tables -->\n{}<!-- end of tables -->{after}", section());
+        return std::fs::write(&path, text).unwrap();
+    }
+    let differs = harness::difference(found, &section());
+    assert!(found == section(), "run NTREC_BLESS=1 cargo test -p ntana --test tables:\n{differs}");
 }

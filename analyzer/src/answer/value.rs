@@ -8,6 +8,11 @@ use serde::{Serialize, Serializer};
 /// Columns whose numbers are addresses of the kernel, hashes or keys, which people know by their hexadecimal digits.
 const HEX: [&str; 6] = ["skb", "head", "sk", "payload_hash", "entry", "child"];
 
+/// Whether numbers of a column are shown by their 16 hexadecimal digits.
+pub fn is_hex(column: &str) -> bool {
+    HEX.contains(&column)
+}
+
 /// A value that is there.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value<'a> {
@@ -54,7 +59,7 @@ impl<'a> Row<'a> {
     /// Adds a number.
     pub fn put_number(&mut self, column: &'static str, value: impl Into<u64>) {
         let value = value.into();
-        let value = if HEX.contains(&column) { Value::Hex(value) } else { Value::Number(value) };
+        let value = if is_hex(column) { Value::Hex(value) } else { Value::Number(value) };
         self.values.push((column, value));
     }
 

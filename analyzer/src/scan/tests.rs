@@ -53,7 +53,7 @@ fn printed(args: &[&str]) -> Vec<u8> {
         Command::Latency(args) => commands::latency::run(&args, &mut out),
         Command::Replay(args) => commands::replay::run(&args, &mut out),
         Command::Stats(args) => commands::stats::run(&args, &mut out),
-        Command::Info(_) | Command::Repair(_) => unreachable!(),
+        Command::Query(_) | Command::Info(_) | Command::Repair(_) => unreachable!(),
     }
     .unwrap();
     out
