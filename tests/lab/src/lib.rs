@@ -11,6 +11,7 @@
 //! # anyhow::Ok(())
 //! ```
 
+mod begun;
 pub mod flood;
 mod host;
 mod net;
@@ -20,6 +21,7 @@ pub mod scenario;
 mod topology;
 pub mod traffic;
 
+pub use begun::Begun;
 pub use host::{Counters, Host};
 pub use net::{Net, Pair, is_root};
 pub use process::Process;

@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use lab::flood::{Flood, Limit, udp_flood};
 use lab::numbered::{Amount, Route, Sent, send};
 use lab::scenario::{Ending, Ring, SCENARIOS, Scenario};
-use lab::{Net, is_root};
+use lab::{Begun, Net, is_root};
 use recording::Recording;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -34,7 +34,7 @@ struct Cli {
 enum Command {
     /// Show the scenarios
     List,
-    /// Build the net, play a scenario, take the net down; on request with a recorder beside it
+    /// Build a net for each scenario, play them one after the other, take the nets down; on request with a recorder beside them
     Run(RunArgs),
     /// Send packets that each say who they are, over a route of its own; on request with a recorder beside it
     Numbered(NumberedArgs),
@@ -45,15 +45,16 @@ enum Command {
 /// Arguments of `lab run`.
 #[derive(Debug, Args)]
 struct RunArgs {
-    /// A name that `lab list` shows
-    scenario: String,
+    /// Names that `lab list` shows
+    #[arg(value_name = "SCENARIO", required = true)]
+    scenarios: Vec<String>,
     /// The capture file that the recorder writes
     #[arg(long, value_name = "FILE", requires = "recorder")]
     out: Option<PathBuf>,
     /// Run `PATH capture -o FILE` meanwhile
     #[arg(long, value_name = "PATH", requires = "out")]
     recorder: Option<PathBuf>,
-    /// More arguments for the recorder; {client}, {router} and {server} become inode numbers of namespaces
+    /// More arguments for the recorder; {client}, {router} and {server} become inode numbers of namespaces, of all scenarios
     #[arg(last = true, requires = "recorder")]
     extra: Vec<String>,
 }
@@ -145,19 +146,18 @@ fn list() -> Result<ExitCode> {
     }
 }
 
-/// Builds the net, starts the recorder, plays the scenario, and takes everything down in reverse.
+/// A scenario with its net.
+type Scene = (&'static Scenario, Net);
+
+/// Builds the nets, starts the recorder, plays the scenarios, and takes everything down in reverse.
 fn play(args: &RunArgs, stop: &AtomicBool) -> Result<ExitCode> {
-    let scenario = Scenario::find(&args.scenario)?;
-    let net = scenario.net()?;
-    let mut out = stdout();
-    for host in [&net.client, &net.router, &net.server] {
-        writeln!(out, "{}: namespace {}, inode {}, {}", host.role(), host.name(), host.inode(), host.v4())?;
-    }
+    let scene = |name: &String| Scenario::find(name).and_then(|scenario| Ok((scenario, scenario.net()?)));
+    let scenes = args.scenarios.iter().map(scene).collect::<Result<Vec<Scene>>>()?;
     let recording = match (&args.recorder, &args.out) {
-        (Some(recorder), Some(file)) => Some(Recording::start(recorder, file, &extra(args, &net), stop)?),
+        (Some(recorder), Some(file)) => Some(Recording::start(recorder, file, &extra(args, &scenes), stop)?),
         _ => None,
     };
-    let played = scenario.play(&net, &mut out, stop);
+    let played = play_each(&scenes, &mut stdout(), stop);
     let recorded = recording.map_or(Ok(()), Recording::stop);
     let ending = played?;
     recorded?;
@@ -167,13 +167,36 @@ fn play(args: &RunArgs, stop: &AtomicBool) -> Result<ExitCode> {
     })
 }
 
+/// Plays scenarios one after the other and tells when and where each one does.
+fn play_each(scenes: &[Scene], out: &mut dyn Write, stop: &AtomicBool) -> Result<Ending> {
+    for (scenario, net) in scenes {
+        writeln!(out, "{}", Begun::now(scenario.name, net))?;
+        for host in net.hosts() {
+            writeln!(
+                out,
+                "{}: namespace {}, inode {}, {}",
+                host.role(),
+                host.name(),
+                host.inode(),
+                host.v4()
+            )?;
+        }
+        if scenario.play(net, out, stop)? == Ending::Stopped {
+            return Ok(Ending::Stopped);
+        }
+    }
+    Ok(Ending::Complete)
+}
+
 /// The recorder's further arguments, with the hosts' names replaced by their inode numbers.
-fn extra(args: &RunArgs, net: &Net) -> Vec<String> {
-    let named = |arg: &String| {
-        [&net.client, &net.router, &net.server].iter().fold(arg.clone(), |arg, host| {
-            arg.replace(&format!("{{{}}}", host.role()), &host.inode().to_string())
-        })
+fn extra(args: &RunArgs, scenes: &[Scene]) -> Vec<String> {
+    let inodes = |place: usize| {
+        let inodes = scenes.iter().map(|(_, net)| net.hosts()[place].inode().to_string());
+        inodes.collect::<Vec<_>>().join(",")
     };
+    let places = [("{client}", inodes(0)), ("{router}", inodes(1)), ("{server}", inodes(2))];
+    let named =
+        |arg: &String| places.iter().fold(arg.clone(), |arg, (name, inodes)| arg.replace(name, inodes));
     args.extra.iter().map(named).collect()
 }
 
@@ -238,4 +261,38 @@ fn await_end_of_input(stop: &AtomicBool) -> Result<()> {
 fn stopped(what: &str) -> ExitCode {
     eprintln!("lab: stopped by a signal ({what}); everything was taken down");
     ExitCode::from(130)
+}
+
+#[cfg(test)]
+mod root {
+    use super::*;
+
+    /// Nets of two scenarios.
+    fn scenes() -> Vec<Scene> {
+        let find = |name| Scenario::find(name).unwrap();
+        [find("no-route"), find("ttl-expired")].map(|scenario| (scenario, scenario.net().unwrap())).into()
+    }
+
+    #[test]
+    fn scenarios_are_played_in_their_order_each_in_namespaces_of_its_own() {
+        let (scenes, mut told) = (scenes(), Vec::new());
+        let ending = play_each(&scenes, &mut told, &AtomicBool::new(false)).unwrap();
+        assert_eq!(ending, Ending::Complete);
+        let told = String::from_utf8(told).unwrap();
+        let begun: Vec<Begun> = told.lines().filter_map(|line| line.parse().ok()).collect();
+        let [first, second] = begun.as_slice() else { unreachable!("{told}") };
+        assert_eq!([&*first.scenario, &*second.scenario], ["no-route", "ttl-expired"]);
+        assert!(first.at < second.at && first.namespaces != second.namespaces, "{told}");
+    }
+
+    #[test]
+    fn the_recorder_is_told_the_namespaces_of_all_scenarios() {
+        let scenes = scenes();
+        let args =
+            ["lab", "run", "no-route", "ttl-expired", "--recorder", "x", "--out", "y", "--", "{router}"];
+        let Command::Run(args) = Cli::parse_from(args).command else { unreachable!("it is run") };
+        let [first, second] = [&scenes[0].1, &scenes[1].1].map(|net| net.router.inode());
+        assert_eq!(args.scenarios, ["no-route", "ttl-expired"]);
+        assert_eq!(extra(&args, &scenes), [format!("{first},{second}")]);
+    }
 }

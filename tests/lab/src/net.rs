@@ -64,6 +64,11 @@ impl Net {
         Self::build(&Topology::ROUTED)
     }
 
+    /// All three.
+    pub fn hosts(&self) -> [&Host; 3] {
+        [&self.client, &self.router, &self.server]
+    }
+
     /// Like [`Net::new`], and the router hides the client behind its own address on `right`.
     pub fn with_nat() -> Result<Self> {
         Self::build(&Topology::NAT)

@@ -1,6 +1,6 @@
 //! The recorder as a child process beside a scenario.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write, stdout};
 use std::path::Path;
 use std::process::{ChildStderr, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,24 +33,33 @@ impl Recording {
     pub fn start(recorder: &Path, file: &Path, extra: &[String], stop: &AtomicBool) -> Result<Self> {
         let mut command = harness::own(recorder);
         command.arg("capture").arg("-o").arg(file).args(extra);
+        let begun = Instant::now();
         let mut process = Process::start(command.stdin(Stdio::null()).stderr(Stdio::piped()))?;
         let stderr = process.child.stderr.take().context("the recorder has no standard error")?;
         let (sender, receiver) = channel();
         let echo = thread::spawn(move || pass_on(stderr, &sender));
         await_ready(&mut process, &receiver, stop)?;
+        tell("to start", begun)?;
         Ok(Self { process, echo })
     }
 
     /// Ends the recorder and waits for its last words.
     pub fn stop(self) -> Result<()> {
+        let begun = Instant::now();
         let status = self.process.stop(CLOSE)?;
         // The recorder is gone, so its end of the pipe is closed.
         let _ = self.echo.join();
         if !status.success() {
             bail!("the recorder ended with {status}; what it said is above");
         }
-        Ok(())
+        tell("to end", begun)
     }
+}
+
+/// Tells how long the recorder took for something.
+fn tell(what: &str, begun: Instant) -> Result<()> {
+    let seconds = begun.elapsed().as_secs_f64();
+    writeln!(stdout(), "recorder: {seconds:.1} s {what}").context("write how long the recorder took")
 }
 
 /// Copies each line to our standard error and announces the one that says it is attached.
