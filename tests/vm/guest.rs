@@ -1,18 +1,24 @@
 //! A guest that records, and what it left.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::cargo::cargo_bin;
-use lab::scenario::{Ring, SCENARIOS};
+use lab::Begun;
+use lab::scenario::{Ring, SCENARIOS, Scenario};
 
 use crate::numbered::NUMBERED;
 
 /// The project's folder, which guests see at the same place.
 pub const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// How long a guest may take, seconds: attaching hundreds of kprobes for each scenario is slow on old kernels.
+/// How long a guest may take, seconds: attaching hundreds of functions one by one takes minutes where others build.
 const PATIENCE: &str = "3600";
+
+/// Recordings of scenarios, as `tests/vm/record` calls them. `raw` is one of a ping, by tracepoints without types; the last one
+/// begins when modules of all scenarios are loaded.
+pub const RECORDINGS: [&str; 4] = ["together", "nft-chain", "raw", "ovs"];
 
 /// Ways to follow packets: what `tests/vm/record` calls the recordings.
 pub const FOLLOWED: [&str; 4] = ["free-none", "free", "clone-all", "clone-none"];
@@ -23,6 +29,27 @@ pub struct Kernel {
     pub name: &'static str,
     /// Whether the tests can do without it.
     pub need: Need,
+    /// What is recorded in it beside the scenarios.
+    pub more: &'static [More],
+}
+
+/// What is recorded on some kernels only, by the names that `tests/vm/record` has for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum More {
+    /// [`FOLLOWED`]. The recorder does it in the same way on all kernels, but for how functions are probed.
+    Following,
+    /// [`NUMBERED`]. Where functions are attached one by one that takes too long.
+    Numbered,
+}
+
+impl More {
+    /// Its name.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Following => "following",
+            Self::Numbered => "numbered",
+        }
+    }
 }
 
 /// Whether the tests can do without a kernel.
@@ -32,6 +59,14 @@ pub enum Need {
     Required,
     /// Without it they say so.
     Wanted,
+}
+
+/// The analyzer that judges: the one beside the recorder that `NTREC` names, which is shipped, and faster than the tests' own.
+pub fn analyzer() -> PathBuf {
+    std::env::var_os("NTREC").map_or_else(
+        || cargo_bin("ntana"),
+        |recorder| Path::new(PROJECT).join(recorder).with_file_name("ntana"),
+    )
 }
 
 /// What a guest left.
@@ -46,24 +81,63 @@ pub struct Guest {
     pub tables: String,
     /// A capture beside which the module `dummy` was loaded.
     pub late: PathBuf,
-    /// What it recorded.
-    pub recordings: Vec<Recording>,
-    /// What it recorded of [`FOLLOWED`].
-    pub followed: [Recording; 4],
+    /// What it recorded of scenarios.
+    pub recordings: [Recording; 4],
+    /// What it recorded of [`FOLLOWED`], where it was asked to.
+    pub followed: Option<[Recording; 4]>,
     /// What it recorded of [`NUMBERED`], where it was asked to.
     pub numbered: Vec<Recording>,
 }
 
-/// One scenario that was recorded.
+/// A recording of scenarios that were played one after the other.
 pub struct Recording {
-    /// The scenario's name, or what it shows; `raw`: that of a ping, by tracepoints without types.
-    pub scenario: &'static str,
+    /// How `tests/vm/record` calls it.
+    pub name: &'static str,
     /// Exit status of `lab run`; absent if the guest did not get that far.
     pub status: Option<i32>,
     /// What the recorder said, and why `lab run` failed.
     pub stderr: String,
     /// The capture, if there is one.
     pub file: PathBuf,
+    /// What was played, in this order.
+    pub played: Vec<Begun>,
+}
+
+/// The part of a recording that is one scenario's.
+#[derive(Debug)]
+pub struct Part<'a> {
+    /// What the expected file of its packets' ways is called: the scenario, or `raw`.
+    pub name: &'a str,
+    /// The capture.
+    pub file: &'a Path,
+    /// Its namespaces' inode numbers, with commas.
+    pub namespaces: String,
+    /// Its time, ns of CLOCK_MONOTONIC: until the next scenario's begins. Before the first and after the last scenario all is
+    /// theirs, so that nothing in the capture is nobody's.
+    pub time: Range<u64>,
+}
+
+impl Recording {
+    /// Its parts.
+    pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        self.played.iter().enumerate().map(|(place, begun)| {
+            let next = self.played.get(place + 1).map_or(u64::MAX, |next| next.at);
+            let namespaces: Vec<String> = begun.namespaces.iter().map(u64::to_string).collect();
+            Part {
+                name: if self.name == "raw" { self.name } else { &begun.scenario },
+                file: &self.file,
+                namespaces: namespaces.join(","),
+                time: if place == 0 { 0 } else { begun.at }..next,
+            }
+        })
+    }
+}
+
+/// Scenarios that guests play.
+pub fn scenarios() -> impl Iterator<Item = &'static str> {
+    let played =
+        |scenario: &&Scenario| scenario.ring == Ring::Guest || ["demo", "healthy"].contains(&scenario.name);
+    SCENARIOS.iter().filter(played).map(|scenario| scenario.name)
 }
 
 impl Kernel {
@@ -99,6 +173,7 @@ impl Kernel {
         command.arg("--out").arg(&folder).arg("--console").arg(folder.join("console"));
         command.args(["--time", PATIENCE, self.name, "tests/vm/record"]);
         command.arg(&folder).arg(cargo_bin("lab")).arg(recorder);
+        command.args(self.more.iter().map(|more| more.name()));
         let status = command.current_dir(PROJECT).status().unwrap();
         eprintln!("guest with kernel {}: {status}", self.name);
     }
@@ -115,25 +190,23 @@ impl Kernel {
     /// Reads what the guest left.
     fn read(&self, folder: &Path) -> Guest {
         let text = |name: String| fs::read_to_string(folder.join(name)).unwrap_or_default();
-        let played =
-            SCENARIOS.iter().filter(|s| s.ring == Ring::Guest || ["demo", "healthy"].contains(&s.name));
-        let names = std::iter::once("raw").chain(played.map(|scenario| scenario.name));
-        let recording = |scenario| Recording {
-            scenario,
-            status: text(format!("{scenario}.status")).trim().parse().ok(),
-            stderr: text(format!("{scenario}.stderr")),
-            file: folder.join(format!("{scenario}.ntc")),
+        let recording = |name| Recording {
+            name,
+            status: text(format!("{name}.status")).trim().parse().ok(),
+            stderr: text(format!("{name}.stderr")),
+            file: folder.join(format!("{name}.ntc")),
+            played: text(format!("{name}.told")).lines().filter_map(|line| line.parse().ok()).collect(),
         };
+        let has = |more| self.more.contains(&more);
         Guest {
             kernel: self.name,
             moved: self.moved(),
             console: text("console".to_owned()),
             tables: text("tables".to_owned()),
             late: folder.join("late.ntc"),
-            recordings: names.map(recording).collect(),
-            followed: FOLLOWED.map(recording),
-            // Where functions are attached one by one that takes too long.
-            numbered: if self.name == "6.12" { NUMBERED.map(recording).into() } else { Vec::new() },
+            recordings: RECORDINGS.map(recording),
+            followed: has(More::Following).then(|| FOLLOWED.map(recording)),
+            numbered: if has(More::Numbered) { NUMBERED.map(recording).into() } else { Vec::new() },
         }
     }
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Instant;
 
-use assert_cmd::cargo::cargo_bin;
 use ntc::{Capture, Probe, State};
 use serde_json::Value;
 
-use crate::guest::{Guest, PROJECT, Recording};
+use crate::guest::{Guest, PROJECT, Part, Recording, analyzer, scenarios};
 use crate::numbered;
 use crate::returns;
 use crate::way::{self, Way, passes, typical};
@@ -22,7 +22,8 @@ const BROKEN: [&str; 5] = ["BUG:", "Oops", "WARNING:", "kernel BUG", "unregister
 /// Every complaint about a guest, one a line.
 pub fn all(guest: &Guest) -> Vec<String> {
     let mut complaints: Vec<String> =
-        guest.recordings.iter().filter_map(|recording| one(guest, recording).err()).collect();
+        guest.recordings.iter().flat_map(|recording| one(guest, recording)).collect();
+    complaints.extend(unplayed(guest));
     let broken = guest.console.lines().filter(|line| BROKEN.iter().any(|word| line.contains(word)));
     complaints.extend(broken.map(|line| format!("console: {line}")));
     complaints.extend(expect(guest, "tables", &guest.tables).err());
@@ -43,12 +44,12 @@ fn names_late_modules(guest: &Guest) -> Result<(), String> {
 
 /// Opens a recording that ended well.
 pub fn open(recording: &Recording) -> Result<Capture, String> {
-    let Recording { scenario, status, stderr, file } = recording;
+    let Recording { name, status, stderr, file, .. } = recording;
     if *status != Some(0) {
-        return Err(format!("{scenario}: exit status {status:?}: {}", stderr.trim()));
+        return Err(format!("{name}: exit status {status:?}: {}", stderr.trim()));
     }
-    let capture = Capture::open(file).map_err(|error| format!("{scenario}: {error}"))?;
-    balance(&capture).map_err(|error| format!("{scenario}: {error}"))?;
+    let capture = Capture::open(file).map_err(|error| format!("{name}: {error}"))?;
+    balance(&capture).map_err(|error| format!("{name}: {error}"))?;
     Ok(capture)
 }
 
@@ -66,7 +67,7 @@ fn events(capture: &Capture, probe: &str) -> u64 {
 
 /// Packets are followed to where `--free` says, and into their clones unless `--no-clone` says not to.
 fn following(guest: &Guest) -> Result<(), String> {
-    let [to_the_end, to_free, with_clones, without] = &guest.followed;
+    let Some([to_the_end, to_free, with_clones, without]) = &guest.followed else { return Ok(()) };
     let counts = |recording, probes: [&str; 2]| {
         open(recording).map(|capture| probes.map(|probe| events(&capture, probe)))
     };
@@ -85,70 +86,122 @@ fn following(guest: &Guest) -> Result<(), String> {
     Ok(())
 }
 
-/// Judges one recording.
-fn one(guest: &Guest, recording: &Recording) -> Result<(), String> {
-    let Recording { scenario, status, stderr, file } = recording;
-    let complain = |what: &dyn std::fmt::Display| format!("{scenario}: {what}");
+/// Scenarios that no recording has. One that has a recording of its own is judged there, even if it was not played.
+fn unplayed(guest: &Guest) -> impl Iterator<Item = String> {
+    let has = |recording: &Recording, scenario: &str| {
+        recording.name == scenario || recording.parts().any(|part| part.name == scenario)
+    };
+    scenarios()
+        .filter(move |scenario| !guest.recordings.iter().any(|recording| has(recording, scenario)))
+        .map(|scenario| format!("{scenario}: no recording has it"))
+}
+
+/// Complaints about a recording of scenarios.
+fn one(guest: &Guest, recording: &Recording) -> Vec<String> {
+    let begun = Instant::now();
+    let judged = opened(guest, recording)
+        .and_then(|capture| capture.map_or(Ok(Vec::new()), |capture| parts(guest, recording, &capture)));
+    let complaints = judged.unwrap_or_else(|complaint| vec![complaint]);
+    eprintln!(
+        "kernel {}, {}: judged in {:.1} s",
+        guest.kernel,
+        recording.name,
+        begun.elapsed().as_secs_f64()
+    );
+    complaints.into_iter().map(|complaint| format!("{}: {complaint}", recording.name)).collect()
+}
+
+/// Opens a recording that ended well; `None` if this kernel is expected to refuse it.
+fn opened(guest: &Guest, recording: &Recording) -> Result<Option<Capture>, String> {
+    let Recording { name, status, stderr, file, .. } = recording;
     match status {
         Some(0) => {}
         // Kernels without BTF of modules.
-        Some(2) if *scenario == "nft-chain" && stderr.contains("--nft-trace needs") => {
-            return expect(guest, "rule", "refused\n").map_err(|error| complain(&error));
+        Some(2) if *name == "nft-chain" && stderr.contains("--nft-trace needs") => {
+            return expect(guest, "rule", "refused\n").map(|()| None);
         }
         // It told why; that it should not have is a matter of the expected probes.
-        Some(_) if stderr.contains(REFUSED) => {
-            return expect(guest, "probes", "none\n").map_err(|error| complain(&error));
-        }
-        Some(status) => return Err(complain(&format!("exit status {status}: {}", stderr.trim()))),
-        None => return Err(complain(&"the guest ended before it was recorded")),
+        Some(_) if stderr.contains(REFUSED) => return expect(guest, "probes", "none\n").map(|()| None),
+        Some(status) => return Err(format!("exit status {status}: {}", stderr.trim())),
+        None => return Err("the guest ended before it was recorded".to_owned()),
     }
-    let capture = Capture::open(file).map_err(|error| complain(&error))?;
+    let capture = Capture::open(file).map_err(|error| error.to_string())?;
     if *capture.state() != State::Closed {
-        return Err(complain(&"the capture is not closed"));
+        return Err("the capture is not closed".to_owned());
     }
-    balance(&capture).map_err(|error| complain(&error))?;
-    if returns::check(&capture).map_err(|error| complain(&error))? == 0 && *scenario != "raw" {
-        return Err(complain(&"no return of a function was recorded"));
+    balance(&capture)?;
+    Ok(Some(capture))
+}
+
+/// Complaints about the scenarios of a recording.
+fn parts(guest: &Guest, recording: &Recording, capture: &Capture) -> Result<Vec<String>, String> {
+    let returns = returns::check(capture)?;
+    let answer = ask("info", &[], &recording.file)?;
+    let start = answer["captures"][0]["head"]["start"].as_u64().ok_or("ntana info gives no start")?;
+    let judged = recording.parts().filter_map(|part| {
+        let returned = recording.name == "raw" || returns.iter().any(|ts| part.time.contains(ts));
+        let complaint = if returned {
+            scenario(guest, &part, start).err()?
+        } else {
+            "no return of a function was recorded".to_owned()
+        };
+        Some(format!("{}: {complaint}", part.name))
+    });
+    // Modules bring functions; the last recording finds those of all scenarios loaded.
+    let last = recording.name == guest.recordings[guest.recordings.len() - 1].name;
+    let probes = last.then(|| expect(guest, "probes", &attached(capture)).err()).flatten();
+    Ok(judged.chain(probes).collect())
+}
+
+/// Judges one scenario.
+fn scenario(guest: &Guest, part: &Part<'_>, start: u64) -> Result<(), String> {
+    let time = within(part, start);
+    let answer = ask("diag", &time, part.file)?;
+    diagnosis(part.name, &answer)?;
+    if part.name == "nft-chain" {
+        expect(guest, "rule", &rules(&answer))?;
     }
-    ask(&["info"], file).map_err(|error| complain(&error))?;
-    diagnosis(scenario, file).map_err(|error| complain(&error))?;
-    if MEASURED.contains(scenario) {
-        legs(file).map_err(|error| complain(&error))?;
+    // Of many flows: which packet is the longest there depends on the moment.
+    if ["demo", "healthy"].contains(&part.name) {
+        return Ok(());
     }
-    // Modules bring functions; the last scenario finds those of all scenarios loaded.
-    if guest.recordings.last().is_some_and(|last| last.scenario == *scenario) {
-        expect(guest, "probes", &attached(&capture)).map_err(|error| complain(&error))?;
+    let own = [time, vec!["--netns".to_owned(), part.namespaces.clone()]].concat();
+    if MEASURED.contains(&part.name) {
+        legs(&own, part.file)?;
     }
-    if *scenario == "nft-chain" {
-        expect(guest, "rule", &rules(file)).map_err(|error| complain(&error))?;
-        return expect(guest, scenario, &verdicts(file)).map_err(|error| complain(&error));
-    }
-    let way = match *scenario {
-        // Of many flows: which packet is the longest there depends on the moment.
-        "demo" | "healthy" => return Ok(()),
-        "gso-loss" => segments(file),
-        "gro" => merges(file),
-        "copy" => copies(file),
-        "forward" => connections(file),
-        "fragments" => fragments(file),
-        "iptables" => verdicts(file),
-        "ping" => resolution(file).map_err(|error| complain(&error))? + &life(file).to_string(),
-        "bridge" | "ovs" => each_way(file, ["icmp_rcv", "udpv6_rcv"]),
-        "ipvs" => each_way(file, ["ip_vs_nat_xmit", "ip_route_me_harder"]),
-        _ => life(file).to_string(),
+    let answer = ask("trace", &own, part.file)?;
+    let lives = answer["captures"][0]["lives"].as_array().map_or(&[][..], Vec::as_slice);
+    let way = match part.name {
+        "gso-loss" => segments(lives),
+        "gro" => merges(lives),
+        "copy" => copies(lives),
+        "forward" => connections(lives),
+        "fragments" => fragments(lives),
+        "iptables" | "nft-chain" => verdicts(lives),
+        "ping" => resolution(lives)? + &life(lives).to_string(),
+        "bridge" | "ovs" => each_way(lives, ["icmp_rcv", "udpv6_rcv"]),
+        "ipvs" => each_way(lives, ["ip_vs_nat_xmit", "ip_route_me_harder"]),
+        _ => life(lives).to_string(),
     };
-    expect(guest, scenario, &way).map_err(|error| complain(&error))
+    expect(guest, part.name, &way)
+}
+
+/// The time of a part, as `ntana` understands it.
+fn within(part: &Part<'_>, start: u64) -> Vec<String> {
+    let after = |ts: u64| format!("{}ns", ts.saturating_sub(start));
+    let until = (part.time.end != u64::MAX).then(|| after(part.time.end - 1));
+    let until = until.map(|until| ["--until".to_owned(), until]);
+    ["--since".to_owned(), after(part.time.start)].into_iter().chain(until.into_iter().flatten()).collect()
 }
 
 /// What netfilter said of one packet; how it came there is the matter of other scenarios.
-fn verdicts(file: &Path) -> String {
-    let steps = life(file).steps;
+fn verdicts(lives: &[Value]) -> String {
+    let steps = life(lives).steps;
     steps.iter().filter(|step| step.contains(": ")).fold(String::new(), |text, step| text + step + "\n")
 }
 
 /// The rules that `ntana diag` names, one a line.
-fn rules(file: &Path) -> String {
-    let Ok(answer) = ask(&["diag"], file) else { return String::new() };
+fn rules(answer: &Value) -> String {
     let findings = answer["captures"][0]["findings"].as_array().cloned().unwrap_or_default();
     let rules = findings.iter().flat_map(|finding| finding["rules"].as_array().into_iter().flatten());
     rules.fold(String::new(), |text, rule| format!("{text}{}\n", rule["what"]))
@@ -175,20 +228,19 @@ const OVERTAKEN: [&str; 2] = ["ipsec", "vxlan"];
 /// no findings.
 const AT_TIMES: &str = "tcp-retransmissions";
 
-/// Runs `ntana` and returns the JSON that it prints.
-fn ask(arguments: &[&str], file: &Path) -> Result<Value, String> {
-    let mut command = harness::own(cargo_bin("ntana"));
-    let output = command.args(arguments).args(["--format", "json"]).arg(file).output().unwrap();
+/// Runs a command of `ntana` and returns the JSON that it prints.
+fn ask(command: &str, filters: &[String], file: &Path) -> Result<Value, String> {
+    let mut ntana = harness::own(analyzer());
+    let output = ntana.arg(command).args(filters).args(["--format", "json"]).arg(file).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() || !output.stderr.is_empty() {
-        return Err(format!("ntana {}: {}: {said}", arguments.join(" "), output.status));
+        return Err(format!("ntana {command}: {}: {said}", output.status));
     }
-    serde_json::from_slice(&output.stdout).map_err(|error| format!("ntana {}: {error}", arguments.join(" ")))
+    serde_json::from_slice(&output.stdout).map_err(|error| format!("ntana {command}: {error}"))
 }
 
 /// The verdict is right: every cause is found, and nothing else.
-fn diagnosis(scenario: &str, file: &Path) -> Result<(), String> {
-    let answer = ask(&["diag"], file)?;
+fn diagnosis(scenario: &str, answer: &Value) -> Result<(), String> {
     let findings = answer["captures"][0]["findings"].as_array().cloned().unwrap_or_default();
     let found = findings.iter().filter_map(|finding| Some(finding["cause"].as_str()?.to_owned()));
     let found: BTreeSet<String> =
@@ -205,9 +257,10 @@ const MODELS: [&str; 3] = ["in", "out", "forward"];
 
 /// The legs of a way that functions show add up to the whole: of all packets together, and of the packet's two ends as its
 /// events tell them.
-fn legs(file: &Path) -> Result<(), String> {
+fn legs(filters: &[String], file: &Path) -> Result<(), String> {
     for model in MODELS {
-        let answer = ask(&["latency", "--model", model, "--worst", "100000"], file)?;
+        let asked = ["--model", model, "--worst", "100000"].map(str::to_owned);
+        let answer = ask("latency", &[filters, &asked].concat(), file)?;
         let answer = &answer["captures"][0];
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
         let legs = list(&answer["models"][0]["legs"]);
@@ -231,8 +284,7 @@ fn legs(file: &Path) -> Result<(), String> {
 }
 
 /// How a packet waits for the address of its neighbour to be resolved.
-fn resolution(file: &Path) -> Result<String, String> {
-    let lives = lives(file);
+fn resolution(lives: &[Value]) -> Result<String, String> {
     let waiting = lives.iter().find(|life| passes(life, "__neigh_event_send"));
     let waiting = waiting.ok_or("no packet waited for an address to be resolved")?;
     let steps = way::events(waiting).filter_map(|event| event["probe"].as_str());
@@ -242,8 +294,7 @@ fn resolution(file: &Path) -> Result<String, String> {
 
 /// The way of a packet that is cut into two segments, and of a segment that is lost on its way. Of the others, it depends on
 /// the losses what TCP does with them.
-fn segments(file: &Path) -> String {
-    let lives = lives(file);
+fn segments(lives: &[Value]) -> String {
     let cuts = |life: &Value| way::events(life).filter(|event| event["relation"] == "segment").count();
     let cut = lives.iter().filter(|life| passes(life, "__skb_gso_segment") && cuts(life) == 2);
     let dropped = lives.iter().filter(|life| life["outcome"]["kind"] == "dropped");
@@ -252,8 +303,7 @@ fn segments(file: &Path) -> String {
 }
 
 /// By which functions segments are cut and merged.
-fn merges(file: &Path) -> String {
-    let lives = lives(file);
+fn merges(lives: &[Value]) -> String {
     let related = lives.iter().flat_map(way::events).filter_map(|event| {
         let name = event["probe"].as_str().filter(|name| name.starts_with("skb_"))?;
         let relation =
@@ -264,8 +314,7 @@ fn merges(file: &Path) -> String {
 }
 
 /// The way of packets that are copied, and that of their copies.
-fn copies(file: &Path) -> String {
-    let lives = lives(file);
+fn copies(lives: &[Value]) -> String {
     let usual = || lives.iter().filter(|life| is_usual(life));
     let copied = usual().filter(|life| way::events(life).skip(1).any(|event| event["relation"] == "copy"));
     let copies = usual().filter(|life| way::begins_as(life, "copy"));
@@ -274,8 +323,7 @@ fn copies(file: &Path) -> String {
 
 /// How the client's datagrams are cut and sent, how the server joins their fragments, and which functions cut. What is
 /// between depends on who else in the guest joins them.
-fn fragments(file: &Path) -> String {
-    let lives = lives(file);
+fn fragments(lives: &[Value]) -> String {
     let to_server = || lives.iter().filter(|life| is_to_server(life));
     let sent = to_server().filter(|life| life["events"][0]["probe"] == "udp_send_skb" && is_usual(life));
     let joined = to_server().filter(|life| passes(life, "inet_frag_reasm_finish") && passes(life, "udp_rcv"));
@@ -290,11 +338,10 @@ fn fragments(file: &Path) -> String {
 
 /// The ways of two kinds of packets, told apart by a function that they pass: of all packets, the kernel and the moment decide
 /// which kind passes the most. What begins a connection is left out.
-fn each_way(file: &Path, kinds: [&str; 2]) -> String {
-    let lives: Vec<Value> =
-        lives(file).into_iter().filter(|life| is_usual(life) && !passes(life, "ip_vs_schedule")).collect();
+fn each_way(lives: &[Value], kinds: [&str; 2]) -> String {
+    let begun = lives.iter().filter(|life| is_usual(life) && !passes(life, "ip_vs_schedule"));
     let of = |kind| {
-        let kind = lives.iter().filter(|life| passes(life, kind));
+        let kind = begun.clone().filter(|life| passes(life, kind));
         typical(kind.map(|life| Way::of(life).until_tcp()))
     };
     kinds.map(|kind| of(kind).to_string()).join("\n")
@@ -305,23 +352,15 @@ fn is_to_server(life: &Value) -> bool {
     life["flow"].as_str().is_some_and(|flow| flow.contains("-> 10.77.2.2"))
 }
 
-/// The lives that `ntana trace` shows.
-fn lives(file: &Path) -> Vec<Value> {
-    let answer = ask(&["trace"], file).ok();
-    answer.and_then(|answer| answer["captures"][0]["lives"].as_array().cloned()).unwrap_or_default()
-}
-
 /// The way of those packets that passed the most, of those of which nothing was done that depends on the moment.
-fn life(file: &Path) -> Way {
-    let lives = lives(file);
+fn life(lives: &[Value]) -> Way {
     typical(lives.iter().filter(|life| is_usual(life)).map(|life| Way::of(life).until_tcp()))
 }
 
 /// The same, and the whole way of those that ask for a connection.
-fn connections(file: &Path) -> String {
-    let lives = lives(file);
+fn connections(lives: &[Value]) -> String {
     let asking = lives.iter().filter(|life| is_usual(life) && passes(life, "tcp_conn_request"));
-    format!("{}\n{}", life(file), typical(asking.map(Way::of)))
+    format!("{}\n{}", life(lives), typical(asking.map(Way::of)))
 }
 
 /// Whether a packet did not have to wait for an address to be resolved, and was not sent again.

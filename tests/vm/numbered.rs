@@ -1,9 +1,8 @@
 //! Lives of numbered packets in a guest, held against what the packets say of themselves.
 
-use assert_cmd::cargo::cargo_bin;
 use ntc::Capture;
 
-use crate::guest::{Guest, Recording};
+use crate::guest::{Guest, Recording, analyzer};
 use crate::judge::open;
 use crate::truth::{Figures, Truth, lives};
 
@@ -22,8 +21,8 @@ pub fn complaints(guest: &Guest) -> Vec<String> {
 /// Judges one recording.
 fn judge(guest: &Guest, recording: &Recording) -> Result<(), String> {
     let capture: Capture = open(recording)?;
-    let figures = Truth::read(&capture).compare(&lives(&cargo_bin("ntana"), &recording.file));
-    let (name, lost) = (recording.scenario, capture.metadata().totals.lost());
+    let figures = Truth::read(&capture).compare(&lives(&analyzer(), &recording.file));
+    let (name, lost) = (recording.name, capture.metadata().totals.lost());
     eprintln!("kernel {}, {name}, {lost} events lost:\n{}\n{figures}", guest.kernel, Figures::TITLE);
     if figures.different < LEAST {
         return Err(format!("{name}: only {} packets", figures.different));

@@ -29,8 +29,8 @@ struct Row {
 }
 
 /// Checks that every return names the row of a call that came before it, of the same function and with the same packet, and
-/// that no two name the same; tells how many returns there are. A call may be missing where events were lost.
-pub fn check(capture: &Capture) -> Result<usize, String> {
+/// that no two name the same; gives the times of all returns. A call may be missing where events were lost.
+pub fn check(capture: &Capture) -> Result<Vec<u64>, String> {
     let lost = capture.metadata().totals.counts.iter().any(|count| count.lost > 0);
     let (mut calls, mut returns) = (HashMap::new(), Vec::new());
     for group in 0..capture.groups().len() {
@@ -52,7 +52,7 @@ pub fn check(capture: &Capture) -> Result<usize, String> {
             return Err(format!("{row:?} is the second return of {call:?}"));
         }
     }
-    Ok(returns.len())
+    Ok(returns.iter().map(|(_, row)| row.ts).collect())
 }
 
 /// Takes the rows of a batch apart: calls by their names, and returns with the names of their calls.
