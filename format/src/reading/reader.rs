@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow_schema::{ArrowError, Field, Schema};
 use arrow_select::take::take;
+use zstd::bulk::Decompressor;
 
 use crate::columns::{Batch, ColumnId};
 use crate::durability::checkpoint::{self, Head};
@@ -163,7 +164,8 @@ impl Capture {
             .map_err(|e| self.unreadable(e))?
             .ok_or_else(|| self.damaged(head, (head.position, head.end()), "its checkpoint"))?
             .chunks;
-        let reading = Reading { capture: self, source, head };
+        let zstd = Decompressor::new().map_err(|e| self.unreadable(e))?;
+        let mut reading = Reading { capture: self, source, head, zstd };
         let mut text = 0;
         let mut arrays = Vec::with_capacity(columns.len());
         for column in columns {
@@ -251,17 +253,19 @@ struct Reading<'a> {
     source: &'a Source,
     /// The checkpoint after it.
     head: &'a Head,
+    /// The decompressor, kept because making one costs more than a small page.
+    zstd: Decompressor<'static>,
 }
 
 impl Reading<'_> {
     /// Reads a column. `text` counts the bytes of text so far.
-    fn column(&self, column: &Column, chunk: Option<&Chunk>, text: &mut u64) -> Result<ArrayRef, Error> {
+    fn column(&mut self, column: &Column, chunk: Option<&Chunk>, text: &mut u64) -> Result<ArrayRef, Error> {
         let rows = self.head.group.rows as usize;
         let Some(chunk) = chunk.filter(|chunk| (chunk.nulls as usize) < rows) else {
             return Ok(nulls::array(column.kind, rows));
         };
         self.check(column, chunk, text)?;
-        let page = |page: Option<&Page>| page.map_or(Ok(Vec::new()), |page| self.page(chunk, page));
+        let mut page = |page: Option<&Page>| page.map_or(Ok(Vec::new()), |page| self.page(chunk, page));
         let pages = Pages { dictionary: page(chunk.dictionary.as_ref())?, data: page(Some(&chunk.data))? };
         decode::column(chunk, rows, &pages)
             .ok_or_else(|| self.damaged(chunk, &chunk.data, "its values are malformed"))
@@ -288,7 +292,7 @@ impl Reading<'_> {
     }
 
     /// Reads a page: checks its place and checksum, and decompresses it.
-    fn page(&self, chunk: &Chunk, page: &Page) -> Result<Vec<u8>, Error> {
+    fn page(&mut self, chunk: &Chunk, page: &Page) -> Result<Vec<u8>, Error> {
         let end = u64::from(page.body) + u64::from(page.stored);
         if end > self.head.group.len || u64::from(page.stored.max(page.plain)) > MAX_PAGE {
             return Err(self.damaged(chunk, page, "its description is impossible"));
@@ -299,7 +303,7 @@ impl Reading<'_> {
             return Err(self.damaged(chunk, page, "its checksum is wrong"));
         }
         let plain =
-            if chunk.zstd { zstd::bulk::decompress(&stored, page.plain as usize).ok() } else { Some(stored) };
+            if chunk.zstd { self.zstd.decompress(&stored, page.plain as usize).ok() } else { Some(stored) };
         plain
             .filter(|plain| plain.len() == page.plain as usize)
             .ok_or_else(|| self.damaged(chunk, page, "its compression is malformed"))
