@@ -1,7 +1,7 @@
 //! Network addresses as 16 bytes.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use serde::{Serialize, Serializer};
 
@@ -110,11 +110,6 @@ pub fn with_port(addr: Addr, port: Option<u16>) -> String {
     }
 }
 
-/// The IPv4 address of four bytes, for tests and defaults.
-pub fn v4(a: u8, b: u8, c: u8, d: u8) -> Addr {
-    IpAddr::V4(Ipv4Addr::new(a, b, c, d)).into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,7 +125,7 @@ mod tests {
     #[test]
     fn ports_follow_brackets_in_ipv6() {
         assert_eq!(with_port(Addr::from_text("2001:db8::1"), Some(80)), "[2001:db8::1]:80");
-        assert_eq!(with_port(v4(10, 0, 0, 1), Some(80)), "10.0.0.1:80");
-        assert_eq!(with_port(v4(10, 0, 0, 1), None), "10.0.0.1");
+        assert_eq!(with_port(Addr::from_text("10.0.0.1"), Some(80)), "10.0.0.1:80");
+        assert_eq!(with_port(Addr::from_text("10.0.0.1"), None), "10.0.0.1");
     }
 }

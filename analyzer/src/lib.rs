@@ -5,29 +5,29 @@
 
 #![forbid(unsafe_code)]
 
-pub mod address;
+mod address;
 pub mod answer;
 pub mod args;
 pub mod captures;
 pub mod commands;
-pub mod diag;
-pub mod event;
+mod diag;
+mod event;
 pub mod filter;
 pub mod knowledge;
-pub mod latency;
-pub mod lifecycle;
-pub mod loss;
-pub mod names;
+mod latency;
+mod lifecycle;
+mod loss;
+mod names;
 pub mod numbers;
-pub mod probes;
-pub mod render;
-pub mod rule;
-pub mod scan;
+mod probes;
+mod render;
+mod rule;
+mod scan;
 #[cfg(test)]
 pub(crate) mod script;
 pub mod source;
 pub mod tables;
-pub mod times;
+mod times;
 
 /// Whether an error means that nobody reads the output any more, which is no error.
 pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
