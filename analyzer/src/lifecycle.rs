@@ -224,6 +224,11 @@ impl<'a> Lives<'a> {
         self.tally
     }
 
+    /// Events that carried a packet's address and belong to no life, so far.
+    pub fn orphans(&self) -> u64 {
+        self.tally.orphans
+    }
+
     /// The flow of the packet at an address, by its last header.
     pub fn flow_at(&self, skb: u64) -> Option<Flow<'a>> {
         let slot = *self.open.get(&skb)?;

@@ -81,6 +81,15 @@ pub struct Model {
     pub first: bool,
 }
 
+impl Model {
+    /// A model of stages that no row has.
+    pub fn of_stages(stages: Vec<String>) -> Self {
+        let (name, what, reply) = (String::new(), String::new(), Vec::new());
+        let within = Within::Anywhere;
+        Self { name, what, stages, reply, join: None, within, entire: false, first: false }
+    }
+}
+
 /// From which time on a leg is abnormal.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -10,7 +10,7 @@ use super::halves::{Asked, Half, Halves};
 use super::legs::{Group, Key, Leg, Legs};
 use super::model::Model;
 use super::unacked::Unacked;
-use super::walk::{Step, Stopped, passes};
+use super::walk::{Step, Stopped, Walk};
 use crate::event::{Event, Flow};
 use crate::knowledge::{Join, Knowledge, Within};
 use crate::lifecycle::{self, Keep, Life, Lives, OutcomeKind};
@@ -109,9 +109,9 @@ pub fn measure<'a>(
         lives = lives.with_filter(|event, flow| filter.event(event, flow));
     }
     Scan::new(fold.columns(), filter.range()).for_each(source, |event| {
-        let orphans = lives.tally().orphans;
+        let orphans = lives.orphans();
         lives.push(event, &mut |life| fold.life(life));
-        if lives.tally().orphans > orphans {
+        if lives.orphans() > orphans {
             fold.orphan(event);
         }
         fold.event(event);
@@ -137,8 +137,10 @@ struct Fold<'a> {
     counted: Vec<Counted>,
     /// By model, packets that await their reply.
     halves: Vec<Halves<'a>>,
-    /// By model, TCP segments that await their acknowledgment.
-    unacked: Vec<Unacked<'a>>,
+    /// TCP segments that await their acknowledgment, of the models of these numbers.
+    unacked: Vec<(usize, Unacked<'a>)>,
+    /// Room for the steps of a pass.
+    steps: Vec<Step<'a>>,
     /// The slowest passes.
     worst: Vec<Slow<'a>>,
 }
@@ -150,6 +152,8 @@ impl<'a> Fold<'a> {
         let counted = models
             .iter()
             .map(|model| Counted { ends: vec![Ends::default(); model.stages.len()], ..Counted::default() });
+        let of_acks = models.iter().enumerate().filter(|(_, model)| model.join == Some(Join::Ack));
+        let unacked = of_acks.map(|(number, _)| (number, Unacked::default()));
         Self {
             source,
             question,
@@ -158,7 +162,8 @@ impl<'a> Fold<'a> {
             legs: Legs::default(),
             counted: counted.collect(),
             halves: models.iter().map(|_| Halves::default()).collect(),
-            unacked: models.iter().map(|_| Unacked::default()).collect(),
+            unacked: unacked.collect(),
+            steps: Vec::new(),
             worst: Vec::new(),
         }
     }
@@ -176,17 +181,17 @@ impl<'a> Fold<'a> {
     fn orphan(&mut self, event: &Event<'_, 'a>) {
         let Some(asked) = event.about.asked else { return };
         for (model, counted) in self.question.models.iter().zip(&mut self.counted) {
-            let part = model.sent();
-            counted.unbegun += u64::from(model.join.is_none() && model.has_probe(asked, part.last));
+            counted.unbegun += u64::from(model.join.is_none() && model.has_probe(asked, model.sent.last));
         }
     }
 
     /// Any event: those of models that need no lives.
     fn event(&mut self, event: &Event<'_, 'a>) {
-        for (number, model) in self.question.models.iter().enumerate() {
-            if model.join == Some(Join::Ack)
-                && let Some(found) = self.unacked[number].event(model, event)
-            {
+        let question = self.question;
+        for index in 0..self.unacked.len() {
+            let (number, unacked) = &mut self.unacked[index];
+            let number = *number;
+            if let Some(found) = unacked.event(&question.models[number], event) {
                 self.acked(number, event, &found);
             }
         }
@@ -197,36 +202,27 @@ impl<'a> Fold<'a> {
         if !self.source.filter.life(life) || life.sightings.is_empty() {
             return;
         }
-        for (number, model) in self.question.models.iter().enumerate() {
+        let question = self.question;
+        let mut steps = std::mem::take(&mut self.steps);
+        for (number, model) in question.models.iter().enumerate().filter(|(_, model)| model.can_be_measured())
+        {
+            let mut pass = |steps: &[Step<'a>], stopped| self.pass(number, life, steps, stopped);
             match (model.join, model.within) {
-                (None, Within::Device) => self.on_devices(number, model, life),
-                (None, within) => {
-                    passes(model, within, model.sent(), life.sightings.iter(), |steps, stopped| {
-                        self.pass(number, life, steps, stopped);
-                    })
-                }
+                (None, Within::Device) => life.hops.iter().for_each(|hop| {
+                    let there = life.sightings.iter().filter(|seen| seen.at == hop.at);
+                    Walk::of(model).passes(there, &mut steps, &mut pass);
+                }),
+                (None, _) => Walk::of(model).passes(life.sightings.iter(), &mut steps, pass),
                 (Some(Join::Echo), _) => self.half(number, model, life),
                 (Some(Join::Ack), _) => {}
             }
         }
-    }
-
-    /// A life's passes that begin and end on one device.
-    fn on_devices(&mut self, number: usize, model: &Model, life: &Life<'a>) {
-        for hop in &life.hops {
-            let there = life.sightings.iter().filter(|seen| seen.at == hop.at);
-            passes(model, model.within, model.sent(), there, |steps, stopped| {
-                self.pass(number, life, steps, stopped);
-            });
-        }
+        self.steps = steps;
     }
 
     /// A pass of a life.
     fn pass(&mut self, number: usize, life: &Life<'a>, steps: &[Step<'a>], stopped: Stopped) {
-        let (model, counted) = (&self.question.models[number], &mut self.counted[number]);
-        if model.entire && steps.first().is_none_or(|first| first.stage != model.sent().first) {
-            return;
-        }
+        let counted = &mut self.counted[number];
         let [first, .., last] = steps else {
             match stopped {
                 Stopped::Complete => counted.unbegun += 1,
@@ -263,8 +259,8 @@ impl<'a> Fold<'a> {
         let model = &self.question.models[number];
         if let [first, .., last] = steps
             && stopped == Stopped::Complete
-            && first.stage == model.sent().first
-            && model.stages.len() > 2
+            && first.stage == model.sent.first
+            && model.has_whole()
         {
             self.leg(number, Leg::Whole, flow, [first, last]);
         }
@@ -328,7 +324,9 @@ impl<'a> Fold<'a> {
     fn finish(mut self) -> Measured<'a> {
         for (number, counted) in self.counted.iter_mut().enumerate() {
             self.halves[number].finish(counted);
-            self.unacked[number].finish(counted);
+        }
+        for (number, unacked) in &mut self.unacked {
+            unacked.finish(&mut self.counted[*number]);
         }
         let full = self.legs.full;
         Measured { legs: self.legs.into_sorted(), full, counted: self.counted, worst: self.worst }

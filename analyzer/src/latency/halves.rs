@@ -6,7 +6,7 @@ use ahash::AHashMap;
 
 use super::fold::{Counted, Ends};
 use super::model::Model;
-use super::walk::{Step, Stopped, passes};
+use super::walk::{Step, Stopped, Walk};
 use crate::event::Flow;
 use crate::knowledge::Within;
 use crate::lifecycle::{Echo, Life};
@@ -50,14 +50,15 @@ impl<'a> Half<'a> {
     /// The pass of a life that belongs to the host that sends what is on its way out, and receives what is on its way in: a
     /// packet that passes several hosts of one kernel leaves the first and comes in at the last.
     pub fn of(model: &Model, life: &Life<'a>, is_reply: bool, keeps_life: bool) -> Option<Self> {
-        let part = if is_reply { model.answering() } else { model.sent() };
+        let part = if is_reply { model.answering } else { model.sent };
         let within = match (model.within, is_reply) {
             (Within::Sending, true) => Within::Receiving,
             (Within::Receiving, true) => Within::Sending,
             (within, _) => within,
         };
         let mut steps = Vec::new();
-        passes(model, within, part, life.sightings.iter(), |pass, _| {
+        let walk = Walk { model, part, within };
+        walk.passes(life.sightings.iter(), &mut Vec::new(), |pass, _| {
             if steps.is_empty() || within == Within::Receiving {
                 steps = pass.to_vec();
             }

@@ -99,17 +99,19 @@ pub struct Times {
 /// All distributions.
 #[derive(Debug, Default)]
 pub struct Legs<'a> {
-    /// By group.
-    groups: AHashMap<Group<'a>, Times>,
+    /// Where the times of a group are.
+    groups: AHashMap<Group<'a>, usize>,
+    /// The times.
+    times: Vec<Times>,
     /// Whether some groups found no room.
     pub full: bool,
 }
 
 impl<'a> Legs<'a> {
-    /// Adds a time. Where there is no room for another group it is counted with all others of its leg and interval; where
-    /// there is no room for those, of its leg.
+    /// Adds a time. Where there is no room for another group it is counted with all others of its leg.
     pub fn add(&mut self, group: Group<'a>, ns: u64, least: u64, limit: Option<u64>) {
-        let times = self.times(group);
+        let place = self.groups.get(&group).copied().unwrap_or_else(|| self.begin(group));
+        let times = &mut self.times[place];
         if ns < least {
             times.shorter += 1;
             return;
@@ -118,24 +120,22 @@ impl<'a> Legs<'a> {
         times.abnormal += u64::from(limit.is_some_and(|limit| ns >= limit));
     }
 
-    /// The times of a group.
-    fn times(&mut self, group: Group<'a>) -> &mut Times {
-        let is_known = self.groups.contains_key(&group);
-        let group = match self.groups.len() {
-            _ if is_known => group,
-            0..MAX_GROUPS => group,
-            _ => {
-                self.full = true;
-                Group { key: Key::Others, interval: 0, ..group }
-            }
-        };
-        self.groups.entry(group).or_default()
+    /// A place for the times of a group that has none.
+    fn begin(&mut self, group: Group<'a>) -> usize {
+        let is_full = self.times.len() >= MAX_GROUPS;
+        self.full |= is_full;
+        let group = if is_full { Group { key: Key::Others, interval: 0, ..group } } else { group };
+        *self.groups.entry(group).or_insert_with(|| {
+            self.times.push(Times::default());
+            self.times.len() - 1
+        })
     }
 
     /// All groups in order.
     pub fn into_sorted(self) -> Vec<(Group<'a>, Times)> {
-        let mut groups: Vec<_> = self.groups.into_iter().collect();
+        let Self { groups, mut times, .. } = self;
+        let mut groups: Vec<_> = groups.into_iter().collect();
         groups.sort_unstable_by_key(|(group, _)| *group);
-        groups
+        groups.into_iter().map(|(group, place)| (group, std::mem::take(&mut times[place]))).collect()
     }
 }

@@ -48,8 +48,14 @@ pub struct Model {
     pub within: Within,
     /// Whether only packets count that were seen at the first of the recorded stages.
     pub entire: bool,
-    /// By number of a probe that is asked for: its stages.
-    by_probe: Vec<Vec<u8>>,
+    /// Its stages, or those of the packet that is answered.
+    pub sent: Part,
+    /// The stages of the packet that answers.
+    pub answering: Part,
+    /// Whether some of its stages are on some devices only.
+    has_roles: bool,
+    /// By number of a probe that is asked for: its stages, a bit each.
+    by_probe: Vec<u64>,
 }
 
 impl Model {
@@ -59,29 +65,32 @@ impl Model {
         if names.clone().count() >= MAX_STAGES {
             bail!("the model {} has too many stages: there is room for {}", row.name, MAX_STAGES - 1);
         }
+        let stages = names.map(|name| stage(name, knowledge, metadata)).collect::<Result<Vec<Stage>>>()?;
         Ok(Self {
             name: row.name.clone(),
             what: row.what.clone(),
-            stages: names.map(|name| stage(name, knowledge, metadata)).collect::<Result<_>>()?,
+            has_roles: stages.iter().any(|stage| !stage.devices.is_empty()),
+            sent: Part::default(),
+            answering: Part::default(),
+            stages,
             reply: row.stages.len(),
             join: row.join,
             within: row.within,
             entire: row.entire,
             by_probe: Vec::new(),
-        })
+        }
+        .in_parts())
     }
 
     /// A model of two stages.
     pub fn between(from: &str, to: &str, knowledge: &Knowledge, metadata: &Metadata) -> Result<Self> {
-        let stages = [from, to].map(|name| stage(name, knowledge, metadata));
-        let [from, to] = stages;
-        let (from, to) = (from?, to?);
-        if from.name == to.name {
-            bail!("--from and --to are both {}: the time between two stages needs two", from.name);
+        let row = knowledge::Model::of_stages([from, to].map(str::to_owned).into());
+        let model = Self::of(&row, knowledge, metadata)?;
+        let [from, to] = [0, 1].map(|stage| &model.stages[stage].name);
+        if from == to {
+            bail!("--from and --to are both {from}: the time between two stages needs two");
         }
-        let name = format!("{} -> {}", from.name, to.name);
-        let (what, within, by_probe) = (String::new(), Within::Anywhere, Vec::new());
-        Ok(Self { name, what, stages: vec![from, to], reply: 2, join: None, within, entire: false, by_probe })
+        Ok(Self { name: format!("{from} -> {to}"), ..model })
     }
 
     /// The same with the packet's end as a further stage.
@@ -90,18 +99,25 @@ impl Model {
             self.stages.push(stage(FREE, knowledge, metadata)?);
             self.reply = self.stages.len();
         }
-        Ok(self)
+        Ok(self.in_parts())
     }
 
     /// The same with its stages in the other order.
     pub fn reversed(&self) -> Self {
-        let last = self.stages.len().saturating_sub(1) as u8;
-        let turned = |stages: &Vec<u8>| stages.iter().rev().map(|stage| last - stage).collect();
+        let unused = MAX_STAGES - self.stages.len();
         Self {
             stages: self.stages.iter().rev().cloned().collect(),
-            by_probe: self.by_probe.iter().map(turned).collect(),
+            by_probe: self.by_probe.iter().map(|stages| stages.reverse_bits() >> unused).collect(),
             ..self.clone()
         }
+        .in_parts()
+    }
+
+    /// With its parts as its stages have them.
+    fn in_parts(mut self) -> Self {
+        self.sent = Part::of(&self.stages, 0, self.reply);
+        self.answering = Part::of(&self.stages, self.reply, self.stages.len());
+        self
     }
 
     /// Asks for the probes of its stages.
@@ -110,30 +126,34 @@ impl Model {
             for probe in &stage.probes {
                 let number = usize::from(probes.ask(probe));
                 if self.by_probe.len() <= number {
-                    self.by_probe.resize_with(number + 1, Vec::new);
+                    self.by_probe.resize(number + 1, 0);
                 }
-                self.by_probe[number].push(index as u8);
+                self.by_probe[number] |= 1 << index;
             }
         }
     }
 
-    /// The stage that a sighting shows, among those from `begin` up to `end`: the first behind `after`, or else the first.
+    /// The stage that a sighting shows, of a part: the first behind `after`, or else the first.
+    #[inline]
     pub fn stage_of(&self, seen: &Sighting<'_>, part: Part, after: Option<u8>) -> Option<u8> {
-        let stages = self.by_probe.get(usize::from(seen.asked?))?;
-        let fits = |index: &&u8| part.has(**index) && self.stages[usize::from(**index)].is_on(seen.at.dev);
-        let mut fitting = stages.iter().filter(fits);
-        let first = *fitting.next()?;
-        match after {
-            Some(after) if first <= after => {
-                Some(fitting.find(|index| **index > after).map_or(first, |i| *i))
-            }
-            _ => Some(first),
+        let mut stages = self.by_probe.get(usize::from(seen.asked?))? & part.stages();
+        if self.has_roles {
+            stages = self.on_device(stages, seen);
         }
+        let behind = after.map_or(stages, |after| stages & (u64::MAX << after << 1));
+        let fitting = if behind == 0 { stages } else { behind };
+        (fitting != 0).then(|| fitting.trailing_zeros() as u8)
+    }
+
+    /// Those of some stages that are on the device where a packet was seen.
+    fn on_device(&self, stages: u64, seen: &Sighting<'_>) -> u64 {
+        let is_off = |stage: &usize| stages >> stage & 1 != 0 && !self.stages[*stage].is_on(seen.at.dev);
+        (0..self.stages.len()).filter(is_off).fold(stages, |left, stage| left & !(1 << stage))
     }
 
     /// Whether a probe that is asked for shows a packet at a stage.
     pub fn has_probe(&self, asked: u16, stage: u8) -> bool {
-        self.by_probe.get(usize::from(asked)).is_some_and(|stages| stages.contains(&stage))
+        self.by_probe.get(usize::from(asked)).is_some_and(|stages| stages >> stage & 1 != 0)
     }
 
     /// The row about the time of a leg.
@@ -149,23 +169,17 @@ impl Model {
         }
     }
 
-    /// Its stages, or those of the packet that is answered.
-    pub fn sent(&self) -> Part {
-        Part::of(&self.stages, 0, self.reply)
-    }
-
-    /// The stages of the packet that answers.
-    pub fn answering(&self) -> Part {
-        Part::of(&self.stages, self.reply, self.stages.len())
-    }
-
     /// Whether it can be measured: two of its stages were recorded, one of each packet where there are two.
     pub fn can_be_measured(&self) -> bool {
-        let recorded = |stages: &[Stage]| stages.iter().filter(|stage| stage.recorded).count();
         match self.join {
-            None => recorded(&self.stages) >= 2,
-            Some(_) => recorded(&self.stages[..self.reply]) > 0 && recorded(&self.stages[self.reply..]) > 0,
+            None => self.sent.recorded > 1,
+            Some(_) => self.sent.recorded > 0 && self.answering.recorded > 0,
         }
+    }
+
+    /// Whether its whole way is more than one leg.
+    pub fn has_whole(&self) -> bool {
+        self.sent.recorded + self.answering.recorded > 2
     }
 
     /// The stages that were not recorded.
@@ -182,12 +196,14 @@ impl Stage {
 }
 
 /// Some stages of a model, one behind the other.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Part {
     /// The first of them that was recorded.
     pub first: u8,
     /// The last of them that was recorded.
     pub last: u8,
+    /// How many of them were recorded.
+    pub recorded: u8,
 }
 
 impl Part {
@@ -196,12 +212,13 @@ impl Part {
         let recorded = |index: &usize| stages[*index].recorded;
         let first = (begin..end).find(recorded).unwrap_or(begin);
         let last = (begin..end).rfind(recorded).unwrap_or(begin);
-        Self { first: first as u8, last: last as u8 }
+        let count = (begin..end).filter(recorded).count();
+        Self { first: first as u8, last: last as u8, recorded: count as u8 }
     }
 
-    /// Whether a stage is one of them.
-    fn has(self, index: u8) -> bool {
-        (self.first..=self.last).contains(&index)
+    /// The same, a bit each.
+    fn stages(self) -> u64 {
+        (u64::MAX << self.first) & (u64::MAX >> (63 - self.last))
     }
 }
 

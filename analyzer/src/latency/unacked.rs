@@ -43,7 +43,7 @@ impl<'a> Unacked<'a> {
     /// Takes an event. Where it acknowledges segments, gives the flow of each, where it was sent, and where its
     /// acknowledgment came.
     pub fn event(&mut self, model: &Model, event: &Event<'_, 'a>) -> Option<Vec<(Flow<'a>, [Step<'a>; 2])>> {
-        let (sent, answering) = (model.sent(), model.answering());
+        let (sent, answering) = (model.sent, model.answering);
         let seen = Sighting::of(event)?;
         if let Some(stage) = model.stage_of(&seen, sent, None) {
             self.sent(event, Step { stage, seen });

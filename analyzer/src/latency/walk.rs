@@ -36,54 +36,72 @@ pub enum Stopped {
     WithLife,
 }
 
-/// Calls `each` for the passes of a packet through a part of a model.
-pub fn passes<'s, 'a: 's>(
-    model: &Model,
-    within: Within,
-    part: Part,
-    sightings: impl Iterator<Item = &'s Sighting<'a>>,
-    mut each: impl FnMut(&[Step<'a>], Stopped),
-) {
-    let mut steps: Vec<Step<'a>> = Vec::new();
-    let mut before: Option<Step<'a>> = None;
-    for seen in sightings {
-        if !steps.is_empty() && within.is_left_by(seen.effect) {
-            each(&steps, Stopped::Elsewhere);
-            steps.clear();
-        }
-        let at = steps.last().map(|step| step.stage);
-        let Some(stage) = model.stage_of(seen, part, at) else { continue };
-        let step = Step { stage, seen: *seen };
-        let anew = begins_anew(model, part, &step, before.as_ref());
-        match at {
-            Some(at) if stage > at => {}
-            Some(_) if anew && within != Within::Receiving => {
-                each(&steps, Stopped::Elsewhere);
-                steps.clear();
-            }
-            None if anew => {}
-            _ => continue,
-        }
-        steps.push(step);
-        before = Some(step);
-        if stage == part.last {
-            each(&steps, Stopped::Complete);
-            steps.clear();
-        }
-    }
-    if !steps.is_empty() {
-        each(&steps, Stopped::WithLife);
-    }
+/// A way that packets are taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Walk<'m> {
+    /// The model.
+    pub model: &'m Model,
+    /// The part of it.
+    pub part: Part,
+    /// What the packet may not leave.
+    pub within: Within,
 }
 
-/// Whether a step begins a pass, behind another.
-fn begins_anew(model: &Model, part: Part, step: &Step<'_>, before: Option<&Step<'_>>) -> bool {
-    let Some(before) = before else { return true };
-    let same_arrival = before.stage == step.stage
-        && before.seen.at == step.seen.at
-        && before.seen.asked != step.seen.asked
-        && model.stages[usize::from(step.stage)].probes.len() > 1;
-    !same_arrival && (step.stage == part.first || moves(step.seen.effect))
+impl<'m> Walk<'m> {
+    /// The way of a model's packet, or of the packet that is answered.
+    pub fn of(model: &'m Model) -> Self {
+        Self { model, part: model.sent, within: model.within }
+    }
+
+    /// Calls `each` for the passes of a packet. `steps` is room that is used again.
+    pub fn passes<'s, 'a: 's>(
+        self,
+        sightings: impl Iterator<Item = &'s Sighting<'a>>,
+        steps: &mut Vec<Step<'a>>,
+        mut each: impl FnMut(&[Step<'a>], Stopped),
+    ) {
+        steps.clear();
+        let mut before = None;
+        for seen in sightings {
+            if !steps.is_empty() && self.within.is_left_by(seen.effect) {
+                each(steps, Stopped::Elsewhere);
+                steps.clear();
+            }
+            let at = steps.last().map(|step| step.stage);
+            let Some(stage) = self.model.stage_of(seen, self.part, at) else { continue };
+            if at.is_none() && self.model.entire && stage != self.part.first {
+                continue;
+            }
+            match at {
+                Some(at) if stage > at => {}
+                Some(_) if self.within != Within::Receiving && self.begins_anew((stage, seen), before) => {
+                    each(steps, Stopped::Elsewhere);
+                    steps.clear();
+                }
+                None if self.begins_anew((stage, seen), before) => {}
+                _ => continue,
+            }
+            steps.push(Step { stage, seen: *seen });
+            before = Some((stage, seen));
+            if stage == self.part.last {
+                each(steps, Stopped::Complete);
+                steps.clear();
+            }
+        }
+        if !steps.is_empty() {
+            each(steps, Stopped::WithLife);
+        }
+    }
+
+    /// Whether a packet that is seen at a stage begins a pass, behind where it was seen before.
+    fn begins_anew(self, (stage, seen): (u8, &Sighting<'_>), before: Option<(u8, &Sighting<'_>)>) -> bool {
+        let Some((stage_before, seen_before)) = before else { return true };
+        let same_arrival = stage_before == stage
+            && seen_before.at == seen.at
+            && seen_before.asked != seen.asked
+            && self.model.stages[usize::from(stage)].probes.len() > 1;
+        !same_arrival && (stage == self.part.first || moves(seen.effect))
+    }
 }
 
 #[cfg(test)]
@@ -106,7 +124,7 @@ mod tests {
         let mut lives = Lives::new(script.names, &knowledge, &losses, Keep::Sightings);
         let mut found = Vec::new();
         let mut each = |life: &Life<'_>| {
-            passes(&model, model.within, model.sent(), life.sightings.iter(), |steps, stopped| {
+            Walk::of(&model).passes(life.sightings.iter(), &mut Vec::new(), |steps, stopped| {
                 let name = |step: &Step<'_>| &model.stages[usize::from(step.stage)].name;
                 let steps = steps.iter().map(|step| format!("{} {}", name(step), step.seen.ts / 1000));
                 found.push(format!("{}: {stopped:?}", steps.collect::<Vec<_>>().join(", ")));

@@ -35,10 +35,9 @@ impl<'a> Sighting<'a> {
             cpu: event.cpu,
             queue: event.u16(ColumnId::Queue),
             at: event.place(),
-            task: match event.context() {
-                Context::Task => event.name(ColumnId::Comm),
-                Context::Softirq | Context::Unknown => Name::NONE,
-            },
+            task: Some(event.name(ColumnId::Comm))
+                .filter(|comm| comm.is_some() && event.context() == Context::Task)
+                .unwrap_or_default(),
         })
     }
 }
