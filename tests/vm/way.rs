@@ -14,7 +14,10 @@ pub const RESOLVING: [&str; 2] = ["__neigh_event_send", "neigh_resolve_output"];
 
 /// What a packet passed. When a function that sends it returns, the packet may have gone through the next host, or may even
 /// be gone, depending on where the softirq ran; so only those returns are steps that follow their call at once, and none of
-/// [`HANDING_OVER`]. Those that [resolve](RESOLVING) a neighbour's address are left out.
+/// [`HANDING_OVER`]. Those that [resolve](RESOLVING) a neighbour's address are left out, and so is the call by which a packet
+/// began as a clone: TCP sends clones of the segments in its queue, which have neither device nor socket, so that a recorder
+/// with `--netns` has no such call, and beside one without it a clone would take as many steps as what is sent as it is
+/// (`__tcp_transmit_skb`), and the moment decide between them.
 #[derive(Clone, Debug, Default)]
 pub struct Way {
     /// Functions and tracepoints in their order, each with the device, or with what was decided, linked or returned.
@@ -25,7 +28,7 @@ impl Way {
     /// The way of a life.
     pub fn of(life: &Value) -> Self {
         let (mut steps, mut called) = (Vec::new(), "");
-        for event in events(life) {
+        for event in events(life).skip(usize::from(begins_as(life, "clone"))) {
             let probe = text(event, "probe");
             if RESOLVING.contains(&probe) {
                 continue;
