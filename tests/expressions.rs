@@ -7,7 +7,7 @@ mod grammar;
 use std::ffi::{CString, c_char, c_int, c_uint, c_void};
 use std::ptr::null_mut;
 
-use ntana::filter::{Expression, Packet};
+use ntana::expression::{Expression, Packet};
 use proptest::prelude::*;
 
 /// `DLT_EN10MB`.

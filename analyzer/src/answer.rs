@@ -14,6 +14,7 @@ mod head;
 mod json;
 mod labels;
 mod life;
+pub(crate) mod render;
 mod rule;
 mod table;
 mod value;

@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use words::{Device, Flags, Network, Protocol, Range};
 
-use crate::filter::{Asked, Expression};
+use crate::expression::{Asked, Expression};
 
 mod latency;
 

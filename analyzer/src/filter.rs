@@ -1,20 +1,15 @@
 //! The user's filters, resolved to values that are compared with events and lives.
 
-mod expression;
-mod rows;
-
 use std::ops::RangeInclusive;
 
 use anyhow::{Context, Result, bail};
 use ntc::{Batch, Capture, ColumnId, catalog};
 use words::{Flags, Network, Range};
 
-pub use expression::{Expression, Packet, Wrong};
-pub use rows::Asked;
-
 use crate::address::Addr;
 use crate::args::FilterArgs;
 use crate::event::{Context as Where, Event, Flow};
+use crate::expression::Asked;
 use crate::lifecycle::{Life, OutcomeKind};
 use crate::names::Name;
 use crate::times::Times;

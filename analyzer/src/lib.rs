@@ -12,7 +12,8 @@ pub mod captures;
 pub mod commands;
 mod diag;
 mod event;
-pub mod filter;
+pub mod expression;
+mod filter;
 pub mod knowledge;
 mod latency;
 mod lifecycle;
@@ -20,7 +21,6 @@ mod loss;
 mod names;
 pub mod numbers;
 mod probes;
-mod render;
 mod rule;
 mod scan;
 #[cfg(test)]

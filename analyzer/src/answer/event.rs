@@ -7,8 +7,8 @@ use ntc::ColumnId;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use super::render;
 use super::{Answer, Labels, Row, Table};
-use crate::render;
 
 /// How lines of events are shown to people.
 #[derive(Clone, Copy, Debug, Default)]

@@ -8,9 +8,9 @@ use anyhow::Result;
 use ntc::ColumnId;
 use serde::Serialize;
 
+use super::render;
 use super::{Answer, EventAnswer, Labels, Table};
 use crate::lifecycle::Evidence;
-use crate::render;
 use crate::times::span;
 
 /// A text that may not be known.

@@ -6,6 +6,8 @@ use std::fmt::{self, Display, Formatter};
 use serde::Serialize;
 
 use super::Row;
+use crate::names::Name;
+use crate::rule;
 
 /// A text that may not be known.
 type Text<'a> = Option<Cow<'a, str>>;
@@ -38,6 +40,22 @@ pub struct Rule<'a> {
     /// All hook functions of that hook point, `a;b`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hooks: Text<'a>,
+}
+
+impl From<&rule::Rule<'_>> for Rule<'static> {
+    fn from(rule: &rule::Rule<'_>) -> Self {
+        let text = |name: Name<'_>| name.is_some().then(|| Cow::Owned(name.text().to_owned()));
+        Self {
+            family: text(rule.family),
+            table: text(rule.table),
+            chain: text(rule.chain),
+            handle: rule.handle,
+            step: text(rule.step),
+            hook: text(rule.hook),
+            verdict_hook: text(rule.function),
+            hooks: text(rule.functions),
+        }
+    }
 }
 
 impl<'a> Rule<'a> {

@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::answer::render;
 use crate::answer::{Answer, Head, Labels, Output, Table};
 use crate::args::{self, FailOn};
 use crate::diag::{self, Device, Example, Finding, Share, listed, shares};
 use crate::knowledge::{Knowledge, Severity};
 use crate::lifecycle::{Counts, OutcomeKind, Tally};
 use crate::numbers::{Count, counted, grouped};
-use crate::render;
 use crate::source::{Source, for_each_source};
 
 /// Frames of a stack that the short form shows.

@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use serde::{Serialize, Serializer};
 
 use super::exit_code;
+use crate::answer::render;
 use crate::answer::{Answer, Head, Labels, Output, Table, optional};
 use crate::args::{self, By};
 use crate::event::{Effect, Flow, Snapshot};
@@ -16,7 +17,6 @@ use crate::knowledge::{Knowledge, Severity, function_of};
 use crate::lifecycle::{self, Keep, Lives};
 use crate::names::{Name, Names};
 use crate::numbers::{Count, counted, grouped, percent};
-use crate::render;
 use crate::scan::Scan;
 use crate::source::{Source, for_each_source};
 

@@ -521,7 +521,7 @@ fn finding(
         last,
         locations: plain(group.locations.top(MAX_NAMED), |name| name.text().to_owned()),
         reasons: plain(group.reasons.top(MAX_NAMED), |name| name.text().to_owned()),
-        rules: plain(group.rules.top(MAX_NAMED), |rule| rule.plain()),
+        rules: plain(group.rules.top(MAX_NAMED), |rule| rule.into()),
         devices: plain(group.devices.top(MAX_NAMED), device),
         top_flows: plain(group.top_flows(), |flow| flow.to_string()),
         means: group.meaning.means.clone(),

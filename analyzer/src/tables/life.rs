@@ -201,7 +201,7 @@ fn add_life(rows: &mut Rows, at: u64, life: &Life<'_>, source: &Source, sink: &m
         life.hops.iter().map(|hop| hop.at.dev.text()).filter(|dev| !dev.is_empty()).collect();
     let devices = devices.join(";");
     let netns = life.hops.first().map(|hop: &Hop<'_>| hop.at.netns).filter(|netns| *netns != 0);
-    let rule = life.verdict.as_ref().map_or_else(Rule::default, |rule| rule.plain());
+    let rule = life.verdict.as_ref().map_or_else(Rule::default, |rule| Rule::from(&**rule));
     let [reason, location, evidence, dev] = ending(&life.outcome);
     let row: [_; LIVES.len()] = [
         number(at),

@@ -7,7 +7,7 @@ use ntc::columns::{BytesColumn, TextColumn, Unsigned};
 use ntc::{Batch, ColumnId};
 use words::{Layer, Protocol};
 
-use super::expression::{Expression, Flow, Packet};
+use super::{Expression, Flow, Packet};
 
 /// What a user asks of packets.
 #[derive(Clone, Debug)]

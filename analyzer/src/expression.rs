@@ -10,8 +10,10 @@ mod lower;
 mod names;
 mod packet;
 mod parse;
+mod rows;
 
 pub use packet::{Flow, Packet};
+pub use rows::Asked;
 
 use packet::Frame;
 

@@ -1,10 +1,10 @@
 //! Numbers: bytes of headers, arithmetic, comparisons.
 
 use super::{Operand, Parser};
-use crate::filter::expression::lexer::Token;
-use crate::filter::expression::lower::all;
-use crate::filter::expression::names::{self, Protocol};
-use crate::filter::expression::{Operator, Relation, Test, Value, Wrong};
+use crate::expression::lexer::Token;
+use crate::expression::lower::all;
+use crate::expression::names::{self, Protocol};
+use crate::expression::{Operator, Relation, Test, Value, Wrong};
 
 /// How many operators arithmetic may have: each nests the ones before it.
 const MOST_OPERATORS: usize = 128;

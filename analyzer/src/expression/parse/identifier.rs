@@ -2,10 +2,10 @@
 
 use super::cursor::is_known;
 use super::{Operand, Parser};
-use crate::filter::expression::lexer::Token;
-use crate::filter::expression::lower::Side;
-use crate::filter::expression::names::{self, ARP, IP, IP6, Protocol, RARP};
-use crate::filter::expression::{Joint, Test, Wrong};
+use crate::expression::lexer::Token;
+use crate::expression::lower::Side;
+use crate::expression::names::{self, ARP, IP, IP6, Protocol, RARP};
+use crate::expression::{Joint, Test, Wrong};
 
 /// What stands before an identifier, and is inherited by the next: `port 80 or 443`.
 #[derive(Clone, Copy, Debug)]

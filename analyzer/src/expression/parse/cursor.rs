@@ -2,8 +2,8 @@
 
 use super::Parser;
 use super::identifier::is_qualifier;
-use crate::filter::expression::lexer::Token;
-use crate::filter::expression::{Joint, Wrong, names};
+use crate::expression::lexer::Token;
+use crate::expression::{Joint, Wrong, names};
 
 /// How deep parentheses and arithmetic may be nested.
 const DEEPEST: usize = 64;

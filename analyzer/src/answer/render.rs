@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ntc::catalog::{self, Level, Type};
 
-use crate::answer::{Labels, Row, Rule};
+use super::{Labels, Row, Rule};
 
 /// What a packet is and carries: `UDP: 10.0.0.1:5 -> 10.0.0.2:6 len 128`.
 pub fn packet(row: &Row<'_>) -> String {
