@@ -22,6 +22,8 @@ use polars::prelude::{
 };
 use tempfile::TempDir;
 
+use crate::signals;
+
 /// The tables that a query names, of all captures.
 pub(crate) struct Frames {
     /// By name.
@@ -46,6 +48,7 @@ impl Frames {
     /// Makes the tables.
     pub(crate) fn new(wanted: &[TableId], sources: &[Source], knowledge: &Knowledge) -> Result<Self> {
         let folder = tempfile::tempdir().context("making a folder for tables")?;
+        signals::remove_when_ended(folder.path()).context("waiting for signals")?;
         let mut parts = Vec::new();
         for (at, source) in sources.iter().enumerate() {
             let own = folder.path().join(at.to_string());

@@ -10,6 +10,7 @@
 mod frames;
 mod result;
 mod run;
+mod signals;
 pub mod statement;
 mod value;
 

@@ -5,10 +5,12 @@
 #[path = "../../analyzer/tests/common/mod.rs"]
 mod common;
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use common::{Lab, MIXED, Output, START, metadata};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// Runs ntana-query in a lab's folder.
@@ -234,6 +236,29 @@ fn damaged_captures_end_in_an_error_and_not_in_a_panic() {
         assert!(matches!(out.code, 0 | 2), "{at}: {} {}", out.code, out.err);
         assert!(!out.err.contains("panicked") && out.err.lines().count() <= 1, "{at}: {}", out.err);
     }
+}
+
+#[test]
+fn a_signal_leaves_no_files_behind() {
+    let lab = Lab::new();
+    let script: String = (0..20_000).map(|at| format!("{at} probe=netif_rx skb=a00 dev=eth0\n")).collect();
+    lab.capture("many.ntc", &script);
+    let folder = tempfile::tempdir().unwrap();
+    let left = || std::fs::read_dir(folder.path()).unwrap().count();
+    let mut child = harness::own(assert_cmd::cargo::cargo_bin("ntana-query"))
+        .args(["select * from sightings", "--format", "csv"])
+        .arg(lab.path("many.ntc"))
+        .env("TMPDIR", folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It has more to say than a pipe holds, and waits behind its first line.
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut String::new()).unwrap();
+    assert_eq!(left(), 1, "its tables stand in files");
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::INT).unwrap();
+    assert!(!child.wait().unwrap().success());
+    assert_eq!(left(), 0);
 }
 
 #[test]
