@@ -9,6 +9,7 @@ mod address;
 pub mod answer;
 pub mod args;
 pub mod captures;
+pub mod clock;
 pub mod commands;
 mod diag;
 mod event;
