@@ -22,8 +22,8 @@
 //!
 //! # Reading order
 //! [`Scale`] maps one clock of a host to another (MONOTONIC to RAW); [`Pair`] collects messages in clouds of points;
-//! a fit finds the lines between two hulls in one window; a segment has the fits of all windows between two breaks and
-//! makes the cells of an [`Offset`]; [`Mesh`] joins the offsets of pairs over more than two hosts.
+//! a fit finds the lines between two hulls in one window; a segment has the fits of all windows between two breaks; an
+//! [`Offset`] is three paths over time, assembled of segments; [`Mesh`] joins the offsets of pairs of more than two hosts.
 //!
 //! Methods: Duda et al. 1987 (hulls of both directions); Poirier, Roy and Dagenais 2010 (bounds); Zhang, Liu and Xia
 //! 2002 (resets by hulls); Geng et al. 2018, Huygens (the line of the largest margin; loops).
@@ -34,6 +34,7 @@ mod fit;
 mod mesh;
 mod offset;
 mod pair;
+mod path;
 mod scale;
 mod segment;
 mod stability;

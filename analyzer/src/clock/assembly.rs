@@ -30,21 +30,27 @@ pub(super) fn of_messages(
     let sure: Vec<usize> = (0..segments.len()).filter(|i| segments[*i].is_sure()).collect();
     let cells = cells(&segments, &sure);
     if !segments.iter().any(Segment::is_two_way) && wall.is_known() {
-        let cells = cells.into_iter().map(|cell| cell.narrowed(origin, wall)).collect();
-        return Some(Offset::new(origin, cells, |x| told(wall, origin, x)).observed(span, Quality::OneWay));
+        let cells: Vec<Cell> = cells.into_iter().map(|cell| cell.narrowed(origin, wall)).collect();
+        return Some(Offset::new(origin, &cells, |x| told(wall, origin, x), span, Quality::OneWay));
     }
     let line = |x| {
         let after = sure.partition_point(|i| segments[*i].start <= x);
         sure.get(after.saturating_sub(1)).and_then(|i| segments[*i].line(x)).unwrap_or(0.0)
     };
-    let mut offset = Offset::new(origin, cells, line);
+    let mut offset = Offset::new(origin, &cells, line, span, Quality::OneWay);
     for _ in 0..MENDINGS {
         let points = inverted(&offset, points, stability);
-        offset = if points.is_empty() { offset } else { offset.through(points) };
+        if !points.is_empty() {
+            offset.lead_through(points);
+        }
     }
-    let quality = quality(&offset, &segments, points, stability);
-    let breaks = sure.array_windows().map(|[a, b]| (segments[*a].end, segments[*b].start));
-    Some(offset.observed(span, quality).with_breaks(breaks))
+    let breaks =
+        sure.array_windows().map(|[a, b]| offset.break_between(segments[*a].end, segments[*b].start));
+    offset.breaks = breaks.collect();
+    if segments.iter().any(Segment::is_two_way) {
+        offset.quality = two_way_quality(&offset, &segments, points, stability);
+    }
+    Some(offset)
 }
 
 /// The offset that wall clocks show; `None` without samples of both.
@@ -59,15 +65,17 @@ pub(super) fn of_wall(wall: &Wall) -> Option<Offset> {
     let spans = times.array_windows().filter(|[from, to]| from < to);
     let cells =
         spans.map(|[from, to]| Cell { from: unknown(*from), to: unknown(*to) }.narrowed(origin, wall));
-    let offset = Offset::new(origin, cells.collect(), |x| told(wall, origin, x));
-    Some(offset.observed((0.0, last), Quality::ClockOnly))
+    let cells: Vec<Cell> = cells.collect();
+    Some(Offset::new(origin, &cells, |x| told(wall, origin, x), (0.0, last), Quality::ClockOnly))
 }
 
-/// How well the clocks are known.
-fn quality(offset: &Offset, segments: &[Segment], points: Points<'_>, stability: Stability) -> Quality {
-    if !segments.iter().any(Segment::is_two_way) {
-        return Quality::OneWay;
-    }
+/// How well messages both ways tell.
+fn two_way_quality(
+    offset: &Offset,
+    segments: &[Segment],
+    points: Points<'_>,
+    stability: Stability,
+) -> Quality {
     match inverted(offset, points, stability).len() {
         _ if !segments.iter().all(Segment::is_feasible) => Quality::Approximate(Reason::NoFit),
         0 => Quality::Accurate,
@@ -124,7 +132,7 @@ impl Cell {
 /// Where messages that count arrive before they were sent, by the estimate, and what it should be there at least or at
 /// most.
 fn inverted(offset: &Offset, points: Points<'_>, stability: Stability) -> Vec<(f64, f64)> {
-    let late = |sign: f64| move |p: &&Point| sign * offset.relative(p.x)[1] > p.y + stability.reading;
+    let late = |sign: f64| move |p: &&Point| sign * offset.value_at(p.x) > p.y + stability.reading;
     let forward = points.forward.iter().filter(late(1.0)).map(|p| (p.x, p.y));
     forward.chain(points.reverse.iter().filter(late(-1.0)).map(|p| (p.x, -p.y))).collect()
 }

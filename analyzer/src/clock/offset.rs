@@ -1,5 +1,6 @@
 //! The clock of host B against that of host A: the estimate and its interval at any time.
 
+use super::path::Path;
 use super::scale::saturated;
 
 /// What is known of a pair's clocks, and how.
@@ -7,7 +8,8 @@ use super::scale::saturated;
 pub enum Quality {
     /// Messages both ways, and the estimate contradicts none of them.
     Accurate,
-    /// Messages both ways, but no clock of the assumed stability fits them: they are mismatched or the clock is worse.
+    /// Messages both ways, but no clock of the assumed stability fits them: they are mismatched or the clock is worse, and
+    /// the interval is not certain.
     Approximate(Reason),
     /// Messages in one direction only: skew, and a bound of the offset from one side.
     OneWay,
@@ -82,102 +84,84 @@ pub(super) struct Cell {
 pub struct Offset {
     /// What all times and offsets are relative to.
     origin: Origin,
-    /// One after another, without gaps.
-    cells: Vec<Cell>,
-    /// Times and estimates where cells meet, at both ends, and at some messages.
-    knots: Vec<(f64, f64)>,
-    /// Of each cell, what B's clock shows at least at its end, since it runs forwards: the largest lower bound so far.
-    passed: Vec<f64>,
-    /// What it shows at most at its start: the least upper bound from there on.
-    ahead: Vec<f64>,
+    /// The lower bound, upside down and backwards, so that it is an upper one.
+    low: Path,
+    /// The estimate.
+    value: Path,
+    /// The upper bound.
+    high: Path,
     /// First and last time at which something was observed.
     span: (f64, f64),
+    /// Half of the times between them have narrower intervals; infinite where these are half open.
+    width: f64,
     /// Where the clock broke.
-    breaks: Vec<Break>,
+    pub(super) breaks: Vec<Break>,
     /// What is known, and how.
-    quality: Quality,
+    pub(super) quality: Quality,
 }
 
 impl Offset {
     /// An offset of which cells, one after another and at least one, are known, and an estimate where they meet.
-    pub(super) fn new(origin: Origin, cells: Vec<Cell>, line: impl Fn(f64) -> f64) -> Self {
+    pub(super) fn new(
+        origin: Origin,
+        cells: &[Cell],
+        line: impl Fn(f64) -> f64,
+        span: (f64, f64),
+        quality: Quality,
+    ) -> Self {
         let ends: Vec<End> = cells.iter().flat_map(|cell| [cell.from, cell.to]).collect();
-        let knots = ends.chunk_by(|a, b| a.x == b.x).map(|meeting| knot(meeting, &line)).collect();
-        let passed = running(cells.iter().map(|cell| cell.b_times(|end| end.low)), f64::max);
-        let mut ahead = running(cells.iter().rev().map(|cell| cell.b_times(|end| end.high)), f64::min);
-        ahead.reverse();
+        let value = ends.chunk_by(|a, b| a.x == b.x).map(|meeting| knot(meeting, &line));
+        let inner = cells.iter().filter(|cell| cell.from.x < span.1 && cell.to.x > span.0);
+        let mut widths: Vec<f64> = inner.map(Cell::width).collect();
+        widths.sort_unstable_by(f64::total_cmp);
         Self {
             origin,
-            cells,
-            knots,
-            passed,
-            ahead,
-            span: (0.0, 0.0),
+            low: Path::new(ends.iter().rev().map(|end| (-end.x, -end.low)).collect()),
+            value: Path::new(value.collect()),
+            high: Path::new(ends.iter().map(|end| (end.x, end.high)).collect()),
+            span,
+            width: widths.get(widths.len() / 2).copied().unwrap_or(f64::INFINITY),
             breaks: Vec::new(),
-            quality: Quality::Absent,
+            quality,
         }
     }
 
-    /// The same with the first and last time at which something was observed, and how.
-    pub(super) fn observed(self, span: (f64, f64), quality: Quality) -> Self {
-        Self { span, quality, ..self }
+    /// Leads the estimate through points, unless B's clock would run backwards then.
+    pub(super) fn lead_through(&mut self, points: Vec<(f64, f64)>) {
+        self.value = self.value.through(points).unwrap_or_else(|| self.value.clone());
     }
 
-    /// The same with an estimate that also goes through points, unless B's clock would run backwards then.
-    pub(super) fn through(self, mut points: Vec<(f64, f64)>) -> Self {
-        points.extend(&self.knots);
-        points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        points.dedup_by_key(|point| point.0);
-        let runs = points.array_windows().all(|[a, b]| a.0 + a.1 < b.0 + b.1);
-        if runs { Self { knots: points, ..self } } else { self }
-    }
-
-    /// The same with breaks after some times and before others.
-    pub(super) fn with_breaks(self, breaks: impl Iterator<Item = (f64, f64)>) -> Self {
-        let told = |(from, to)| Break {
-            after: self.origin.time_at(from),
-            before: self.origin.time_at(to),
-            step: (self.relative(to)[1] - self.relative(from)[1]) as i64,
-        };
-        Self { breaks: breaks.map(told).collect(), ..self }
+    /// A break between two relative times.
+    pub(super) fn break_between(&self, after: f64, before: f64) -> Break {
+        let step = (self.value_at(before) - self.value_at(after)) as i64;
+        Break { after: self.origin.time_at(after), before: self.origin.time_at(before), step }
     }
 
     /// B's clock minus A's when A's shows `a`.
     pub fn at(&self, a: i64) -> Estimate {
-        let [low, value, high] = self.relative(self.since_origin(a, 0));
-        Estimate::new(self.origin.offset.into(), [low, value, high])
+        Estimate::new(self.origin.offset.into(), self.relative(a))
     }
 
     /// What B's clock shows when A's shows `a`.
     pub fn to_b(&self, a: i64) -> Estimate {
-        let [low, value, high] = self.relative(self.since_origin(a, 0));
-        Estimate::new(i128::from(a) + i128::from(self.origin.offset), [low, value, high])
+        Estimate::new(i128::from(a) + i128::from(self.origin.offset), self.relative(a))
     }
 
     /// What A's clock shows when B's shows `b`: the `a` for which `a + D(a) = b`.
     pub fn to_a(&self, b: i64) -> Estimate {
         let y = self.since_origin(b, self.origin.offset);
-        let before = self.ahead.partition_point(|ahead| *ahead < y);
-        let after = self.passed.partition_point(|passed| *passed <= y);
-        let low = self.cells[..before].last().map_or(f64::NEG_INFINITY, |cell| cell.last_before(y));
-        let high = self.cells.get(after).map_or(f64::INFINITY, |cell| cell.first_after(y));
-        Estimate::new(self.origin.time.into(), [low, self.inverse(y), high])
+        let times = [-self.low.since(-y), self.value.since(y), self.high.since(y)];
+        Estimate::new(self.origin.time.into(), [times[2], times[1], times[0]])
     }
 
     /// By how much B's clock runs faster than A's when A's shows `a`: 1e-6 is 1 ppm.
     pub fn skew(&self, a: i64) -> f64 {
-        let x = self.since_origin(a, 0);
-        let [from, to] = self.around(|knot| knot.0 <= x);
-        (to.1 - from.1) / (to.0 - from.0)
+        self.value.slope(self.since_origin(a, 0))
     }
 
     /// Half of all times between the first and last message have narrower intervals, ns; `None`: they are half open.
     pub fn width(&self) -> Option<i64> {
-        let inner = self.cells.iter().filter(|cell| cell.from.x < self.span.1 && cell.to.x > self.span.0);
-        let mut widths: Vec<f64> =
-            inner.map(|cell| f64::midpoint(cell.from.width(), cell.to.width())).collect();
-        widths.sort_unstable_by(f64::total_cmp);
-        widths.get(widths.len() / 2).filter(|width| width.is_finite()).map(|width| width.ceil() as i64)
+        self.width.is_finite().then(|| self.width.ceil() as i64)
     }
 
     /// The times of the first and last message on A's clock; outside of them the interval grows.
@@ -200,50 +184,22 @@ impl Offset {
         (i128::from(time) - i128::from(offset) - i128::from(self.origin.time)) as f64
     }
 
-    /// Lower bound, estimate and upper bound at a time.
-    pub(super) fn relative(&self, x: f64) -> [f64; 3] {
-        let i = self.cells.partition_point(|cell| cell.to.x < x).min(self.cells.len() - 1);
-        let Cell { from, to } = self.cells[i];
-        let (low, high) = ([from.low, to.low], [from.high, to.high]);
-        let [before, after] = self.around(|knot| knot.0 <= x);
-        let bound = |ends: [f64; 2]| straight((from.x, ends[0]), (to.x, ends[1]), x);
-        [bound(low), straight(before, after, x), bound(high)]
+    /// Lower bound, estimate and upper bound at a time of A's clock.
+    fn relative(&self, a: i64) -> [f64; 3] {
+        let x = self.since_origin(a, 0);
+        [-self.low.at(-x), self.value.at(x), self.high.at(x)]
     }
 
-    /// The knots before and after something that ascends with them.
-    fn around(&self, is_before: impl Fn(&(f64, f64)) -> bool) -> [(f64, f64); 2] {
-        let after = self.knots.partition_point(is_before).clamp(1, self.knots.len() - 1);
-        [self.knots[after - 1], self.knots[after]]
+    /// The estimate at a relative time.
+    pub(super) fn value_at(&self, x: f64) -> f64 {
+        self.value.at(x)
     }
-
-    /// The time at which B's clock shows `y`, by the estimate.
-    fn inverse(&self, y: f64) -> f64 {
-        let [from, to] = self.around(|(x, offset)| x + offset <= y).map(|(x, offset)| (x + offset, x));
-        straight(from, to, y)
-    }
-}
-
-/// The value at `x` on the straight line from one point to another, and not beyond them.
-fn straight(from: (f64, f64), to: (f64, f64), x: f64) -> f64 {
-    let part = ((x - from.0) / (to.0 - from.0)).clamp(0.0, 1.0);
-    // Infinite bounds are so at both ends.
-    if from.1 == to.1 { from.1 } else { from.1 + (to.1 - from.1) * part }
 }
 
 /// The estimate where cells meet, as far as their bounds have it.
 fn knot(meeting: &[End], line: impl Fn(f64) -> f64) -> (f64, f64) {
     let x = meeting[0].x;
     (x, meeting.iter().fold(line(x), |value, end| value.max(end.low).min(end.high)))
-}
-
-/// The extreme of all values so far.
-fn running(values: impl Iterator<Item = [f64; 2]>, extreme: fn(f64, f64) -> f64) -> Vec<f64> {
-    let values = values.map(|[a, b]| extreme(a, b));
-    let so_far = values.scan(None, |so_far: &mut Option<f64>, value| {
-        *so_far = Some(so_far.map_or(value, |so_far| extreme(so_far, value)));
-        *so_far
-    });
-    so_far.collect()
 }
 
 impl Estimate {
@@ -291,37 +247,14 @@ impl Origin {
 }
 
 impl Cell {
-    /// What B's clock shows at both ends, by one of the bounds.
-    fn b_times(self, bound: impl Fn(End) -> f64) -> [f64; 2] {
-        [self.from, self.to].map(|end| end.x + bound(end))
-    }
-
-    /// The last time in the cell at which B's clock cannot show `y` yet.
-    fn last_before(self, y: f64) -> f64 {
-        match self.b_times(|end| end.high) {
-            [_, to] if to < y => self.to.x,
-            [from, to] => straight((from, self.from.x), (to, self.to.x), y),
-        }
-    }
-
-    /// The first time in the cell at which B's clock cannot show `y` any more.
-    fn first_after(self, y: f64) -> f64 {
-        match self.b_times(|end| end.low) {
-            [from, _] if from > y => self.from.x,
-            [from, to] => straight((from, self.from.x), (to, self.to.x), y),
-        }
-    }
-
     /// What holds in either of two cells of the same times.
     pub fn or(self, other: Self) -> Self {
         let either = |a: End, b: End| End { low: a.low.min(b.low), high: a.high.max(b.high), ..a };
         Self { from: either(self.from, other.from), to: either(self.to, other.to) }
     }
-}
 
-impl End {
-    /// The width of the interval.
-    fn width(self) -> f64 {
-        self.high - self.low
+    /// The width of the interval in the middle.
+    fn width(&self) -> f64 {
+        f64::midpoint(self.from.high - self.from.low, self.to.high - self.to.low)
     }
 }
