@@ -1,12 +1,14 @@
 //! What a clock is assumed to do at most.
 
+use super::scale::Scale;
+
 /// Nanoseconds a second.
 const SECOND: f64 = 1e9;
 
 /// How far the offset of two clocks may depart from a straight line. The interval is guaranteed as far as this holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stability {
-    /// Error of a reading, ns: of the clock's resolution, and of what mapped it ([`super::Scale::error`]).
+    /// Error of a reading, ns: of the clock's resolution, and of what mapped it ([`Scale::error`]).
     pub reading: f64,
     /// How fast the skew changes at most, per second: 1e-6 is 1 ppm/s.
     pub wander: f64,
@@ -26,9 +28,11 @@ impl Stability {
     /// kernel/time/ntp.c).
     pub const SLEWED: Self = Self { slew: 5e-4, skew: 2e-3, ..Self::RAW };
 
-    /// Adds the error of reading another scale, ns.
-    pub fn with_reading(self, error: f64) -> Self {
-        Self { reading: self.reading + error, ..self }
+    /// That of two hosts whose times were mapped from MONOTONIC to RAW: of unslewed clocks where both maps have samples
+    /// enough, and then with the errors of both.
+    pub fn of(a: &Scale, b: &Scale) -> Self {
+        let errors = a.error().zip(b.error());
+        errors.map_or(Self::SLEWED, |(a, b)| Self { reading: Self::RAW.reading + a + b, ..Self::RAW })
     }
 
     /// How far the offset is at most from the line that fits it best over `length` ns, and from the same line `beyond`

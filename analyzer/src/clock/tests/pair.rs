@@ -40,6 +40,36 @@ fn the_interval_is_as_wide_as_the_least_round_trip() {
 }
 
 #[test]
+fn samples_of_raw_undo_the_slewing_of_monotonic() {
+    // NTP slews host B's MONOTONIC, whose RAW is 18 ppm fast, by 20 ppm to either side.
+    let slew = |clock: Clock, i: i32| clock.slews(f64::from(i) * 7.3 * SECOND, f64::from(i % 3 - 1) * 20e-6);
+    let (slewed, raw) = ((0..40).fold(Clock::constant(0.0), slew), Clock::constant(18e-6));
+    let run = Run::new(&mut Dice(1), slewed, Network::LAN, 300.0 * SECOND, [50.0; 2]);
+    let sample = |i: i32| f64::from(i) * SECOND;
+    let sample = |i| Sample { from: run.clock.b(sample(i)), to: raw.b(sample(i)), bracket: 100 };
+    let map = Scale::new((0..=300).map(sample).collect());
+    let same = Scale::new([0, 1].map(|i| Sample { from: i, to: i, bracket: 0 }).to_vec());
+    let stability = Stability::of(&same, &map);
+    assert!(stability.reading < 50_000.0 && stability.slew == 0.0, "{stability:?}");
+    let mut pair = Pair::default();
+    for (direction, message) in &run.messages {
+        pair.add(
+            *direction,
+            match direction {
+                Direction::Forward => Message { received: map.forward(message.received), ..*message },
+                Direction::Reverse => Message { sent: map.forward(message.sent), ..*message },
+            },
+        );
+    }
+    let offset = pair.offset(stability, &Wall::default()).unwrap();
+    assert!(run.moments(1000).all(|t| contains(&offset.at(Clock::a(t)), raw.b(t) - Clock::a(t))));
+    let worst =
+        run.moments(1000).map(|t| raw.error(t, offset.at(Clock::a(t)).value).abs()).fold(0.0, f64::max);
+    assert!(worst < 2_500.0, "{worst} ns");
+    assert_eq!(Stability::of(&Scale::default(), &map), Stability::SLEWED);
+}
+
+#[test]
 fn messages_in_one_direction_tell_the_skew_and_one_bound() {
     for (rates, bounded) in [([200.0, 0.0], (false, true)), ([0.0, 200.0], (true, false))] {
         let run = minute(Clock::constant(18e-6), rates);
