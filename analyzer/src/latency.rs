@@ -30,4 +30,6 @@ pub struct Question {
     pub least: u64,
     /// How many of the slowest passes are kept with their lives.
     pub worst: usize,
+    /// Whether these lives have their events.
+    pub events: bool,
 }

@@ -13,7 +13,7 @@ use ntc::ColumnId;
 
 use super::{exit_code, rows};
 use crate::answer::{Output, Style};
-use crate::args::Latency;
+use crate::args::{Format, Latency};
 use crate::knowledge::Knowledge;
 use crate::latency::model::Model;
 use crate::latency::{Measured, Question, measure};
@@ -69,6 +69,8 @@ fn ask(source: &mut Source, knowledge: &Knowledge, args: &Latency) -> Result<Que
         interval: args.interval.map(ns),
         least: args.min.map_or(0, ns),
         worst: args.worst,
+        // A record of CSV has none.
+        events: args.worst > 0 && args.input.format != Format::Csv,
     })
 }
 
@@ -132,7 +134,7 @@ fn compared(before: &mut Source, now: &Source, knowledge: &Knowledge, args: &Lat
     }
     let path = before.path.display().to_string();
     let question = ask(before, knowledge, args).with_context(|| format!("the baseline {path}"))?;
-    let question = Question { worst: 0, ..question };
+    let question = Question { worst: 0, events: false, ..question };
     let measured = measure(before, knowledge, &question)?;
     Ok(Compared::new(measured.legs))
 }
@@ -151,7 +153,8 @@ fn check_order(source: &Source, knowledge: &Knowledge, model: &Model, found: &Me
         (_, 0) => bail!("no packet passed {to}; {} passed {from}", counted_packets(begun)),
         _ => {}
     }
-    let question = Question { models: vec![model.reversed()], by: None, interval: None, least: 0, worst: 0 };
+    let models = vec![model.reversed()];
+    let question = Question { models, by: None, interval: None, least: 0, worst: 0, events: false };
     if !measure(source, knowledge, &question)?.legs.is_empty() {
         bail!("no packet passed {from} and then {to}, but the other way round: --from {to} --to {from}");
     }

@@ -1,5 +1,7 @@
 //! One pass over a capture: events become lives, lives become passes, passes become times.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::ops::{AddAssign, ControlFlow};
 
 use anyhow::Result;
@@ -103,7 +105,7 @@ pub fn measure<'a>(
 ) -> Result<Measured<'a>> {
     let Source { names, losses, filter, .. } = source;
     let mut fold = Fold::new(source, knowledge, question);
-    let keep = if question.worst > 0 { Keep::All } else { Keep::Sightings };
+    let keep = if question.events { Keep::All } else { Keep::Sightings };
     let mut lives = Lives::new(names, knowledge, losses, keep);
     if !filter.takes_all() {
         lives = lives.with_filter(|event, flow| filter.event(event, flow));
@@ -141,8 +143,10 @@ struct Fold<'a> {
     unacked: Vec<(usize, Unacked<'a>)>,
     /// Room for the steps of a pass.
     steps: Vec<Step<'a>>,
-    /// The slowest passes.
-    worst: Vec<Slow<'a>>,
+    /// The slowest passes, the slowest and of those the earliest first.
+    worst: BTreeMap<(Reverse<u64>, u64), Slow<'a>>,
+    /// How many passes there were.
+    passes: u64,
 }
 
 impl<'a> Fold<'a> {
@@ -164,7 +168,8 @@ impl<'a> Fold<'a> {
             halves: models.iter().map(|_| Halves::default()).collect(),
             unacked: unacked.collect(),
             steps: Vec::new(),
-            worst: Vec::new(),
+            worst: BTreeMap::new(),
+            passes: 0,
         }
     }
 
@@ -280,11 +285,17 @@ impl<'a> Fold<'a> {
     /// Keeps a pass if it is one of the slowest.
     fn slow(&mut self, number: usize, [from, to]: [&Step<'a>; 2], life: &Life<'a>) {
         let (most, ns) = (self.question.worst, to.seen.ts.saturating_sub(from.seen.ts));
-        let at = self.worst.partition_point(|known| known.ns >= ns);
-        if at < most && ns >= self.question.least {
-            self.worst.truncate(most - 1);
-            self.worst.insert(at, Slow { ns, model: number, from: *from, to: *to, life: life.clone() });
+        self.passes += 1;
+        let rank = (Reverse(ns), self.passes);
+        let is_full = self.worst.len() >= most;
+        let is_slower = !is_full || self.worst.last_key_value().is_some_and(|(last, _)| rank < *last);
+        if !is_slower || ns < self.question.least {
+            return;
         }
+        if is_full {
+            self.worst.pop_last();
+        }
+        self.worst.insert(rank, Slow { ns, model: number, from: *from, to: *to, life: life.clone() });
     }
 
     /// A packet that asks, or that answers.
@@ -329,7 +340,8 @@ impl<'a> Fold<'a> {
             unacked.finish(&mut self.counted[*number]);
         }
         let full = self.legs.full;
-        Measured { legs: self.legs.into_sorted(), full, counted: self.counted, worst: self.worst }
+        let worst = self.worst.into_values().collect();
+        Measured { legs: self.legs.into_sorted(), full, counted: self.counted, worst }
     }
 }
 
