@@ -22,6 +22,8 @@ const HALF: u32 = 1 << 31;
 pub struct Unacked<'a> {
     /// By namespace and flow of the sender.
     connections: AHashMap<(u32, Flow<'a>), Connection<'a>>,
+    /// Bytes of payload by `sk_buff`: a header stands only in the first row that shows it.
+    payloads: AHashMap<u64, u32>,
     /// All segments.
     count: usize,
     /// Segments that were sent again, so that an acknowledgment may be of either (Karn).
@@ -44,6 +46,7 @@ impl<'a> Unacked<'a> {
     /// acknowledgment came.
     pub fn event(&mut self, model: &Model, event: &Event<'_, 'a>) -> Option<Vec<(Flow<'a>, [Step<'a>; 2])>> {
         let (sent, answering) = (model.sent, model.answering);
+        self.learn(event);
         let seen = Sighting::of(event)?;
         if let Some(stage) = model.stage_of(&seen, sent, None) {
             self.sent(event, Step { stage, seen });
@@ -52,9 +55,21 @@ impl<'a> Unacked<'a> {
         self.acked(event, Step { stage, seen })
     }
 
+    /// Learns of a packet's payload, where the event has its header.
+    fn learn(&mut self, event: &Event<'_, 'a>) {
+        let Some(header) = event.bytes(ColumnId::Header) else { return };
+        if self.payloads.len() >= MAX_SEGMENTS {
+            self.payloads.clear();
+        }
+        match payload(header) {
+            Some(len) => self.payloads.insert(event.skb, len),
+            None => self.payloads.remove(&event.skb),
+        };
+    }
+
     /// A segment is sent: only the host's own, since what it forwards has its acknowledgment elsewhere.
     fn sent(&mut self, event: &Event<'_, 'a>, step: Step<'a>) -> Option<()> {
-        let (seq, len) = (event.u32(ColumnId::TcpSeq)?, payload(event)?);
+        let (seq, len) = (event.u32(ColumnId::TcpSeq)?, *self.payloads.get(&event.skb)?);
         if event.was_received() || len == 0 {
             return None;
         }
@@ -127,8 +142,7 @@ fn is_at_or_behind(number: u32, other: u32) -> bool {
 }
 
 /// Bytes of a TCP segment's payload, by its header.
-fn payload(event: &Event<'_, '_>) -> Option<u32> {
-    let bytes = event.bytes(ColumnId::Header)?;
+fn payload(bytes: &[u8]) -> Option<u32> {
     let (header, behind) = match bytes.first()? >> 4 {
         4 => {
             let ip = Ipv4HeaderSlice::from_slice(bytes).ok().filter(|ip| ip.protocol() == IpNumber::TCP)?;
