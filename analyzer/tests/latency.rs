@@ -349,6 +349,105 @@ fn an_echo_request_is_joined_to_its_reply() {
     assert_eq!(answer["models"][0]["ends"][0]["open"], 1, "{:#}", answer["models"][0]["ends"]);
 }
 
+/// A line of an echo message: which probe it is at, in which `sk_buff`, which way it goes, and what it is.
+fn echo_line(time: u64, probe: &str, skb: u64, (from, to): (&str, &str), kind: u8) -> String {
+    format!(
+        "{time} probe={probe} skb={skb:016x} netns=4026532001 ifindex=2 dev=eth0 saddr={from} daddr={to} l4=icmp icmp_type={kind} icmp_code=0 icmp_id=9 icmp_seq=1\n"
+    )
+}
+
+/// Addresses of packets in captures of echoes.
+const ECHO: [u64; 2] = [0xffff_8881_0000_0100, 0xffff_8881_0000_0200];
+
+#[test]
+fn an_echo_that_the_host_answers_has_its_times() {
+    let (there, back) = (("10.77.1.2", "10.77.2.2"), ("10.77.2.2", "10.77.1.2"));
+    let script = [
+        echo_line(100, "netif_rx", ECHO[0], there, 8),
+        echo_line(130, "netif_receive_skb", ECHO[0], there, 8),
+        echo_line(170, "icmp_rcv", ECHO[0], there, 8),
+        echo_line(220, "ip_send_skb", ECHO[1], back, 0),
+        echo_line(280, "net_dev_queue", ECHO[1], back, 0),
+        echo_line(350, "net_dev_start_xmit", ECHO[1], back, 0),
+        format!("351 probe=consume_skb skb={:016x}\n", ECHO[0]),
+        format!("360 probe=consume_skb skb={:016x}\n", ECHO[1]),
+    ];
+    let lab = Lab::new();
+    let probes = ["netif_rx", "netif_receive_skb", "icmp_rcv", "ip_send_skb", "net_dev_queue"];
+    let probes = [&probes[..], &["net_dev_start_xmit", "consume_skb"]].concat();
+    write(&lab.path("a.ntc"), with_probes(&probes), &script.concat());
+    let answer = ask(&lab, &["--model", "icmp-answer"]);
+    let legs = answer["models"][0]["legs"].as_array().unwrap();
+    let shown: Vec<_> = legs.iter().map(|leg| (leg["to"].as_str(), leg["p50"].as_u64().unwrap())).collect();
+    let stages = ["receive", "transport-in", "ip-send", "queue", "device"].map(Some);
+    let times = [30_000, 40_000, 50_000, 60_000, 70_000];
+    let expected: Vec<_> = stages.into_iter().zip(times).chain([(None, 250_000)]).collect();
+    assert_eq!(shown, expected);
+    assert_eq!(
+        leg(&answer, "icmp-answer", "transport-in", "ip-send")["count"],
+        1,
+        "what the host does itself"
+    );
+}
+
+#[test]
+fn an_echo_is_joined_to_its_reply_where_the_host_translates_addresses() {
+    let (client, own, server) = ("10.77.1.2", "10.77.2.1", "10.77.2.2");
+    let script = [
+        echo_line(100, "netif_receive_skb", ECHO[0], (client, server), 8),
+        echo_line(150, "net_dev_queue", ECHO[0], (own, server), 8),
+        echo_line(160, "net_dev_start_xmit", ECHO[0], (own, server), 8),
+        format!("161 probe=consume_skb skb={:016x}\n", ECHO[0]),
+        echo_line(960, "netif_receive_skb", ECHO[1], (server, own), 0),
+        echo_line(990, "net_dev_queue", ECHO[1], (server, client), 0),
+        echo_line(995, "net_dev_start_xmit", ECHO[1], (server, client), 0),
+        format!("996 probe=consume_skb skb={:016x}\n", ECHO[1]),
+    ];
+    let answer = ask(&lab(&script.concat()), &["--model", "icmp-rtt"]);
+    assert_eq!(leg(&answer, "icmp-rtt", "device", "receive")["sum"], 800_000);
+    assert_eq!(answer["models"][0]["ends"], serde_json::json!([]), "none is without its reply");
+}
+
+#[test]
+fn an_upcall_is_joined_to_the_packet_that_comes_back() {
+    let line = |time: u64, probe: &str, skb: u64| {
+        format!(
+            "{time} probe={probe} skb={skb:016x} netns=4026532001 ifindex=2 dev=vnet0 saddr=10.77.1.2 daddr=10.77.2.2 l4=udp sport=40001 dport=53 ip_id=77\n"
+        )
+    };
+    let first = ["netif_receive_skb", "ovs_dp_process_packet", "ovs_dp_upcall"];
+    let mut script = String::new();
+    // It is asked about twice: before and behind connection tracking.
+    (100..)
+        .step_by(10)
+        .zip(first)
+        .for_each(|(time, probe)| script += &line(time, probe, 0xffff_8881_0000_0100));
+    script += &format!("121 probe=consume_skb skb={:016x}\n", 0xffff_8881_0000_0100_u64);
+    script += &line(420, "ovs_execute_actions", 0xffff_8881_0000_0200);
+    script += &line(430, "ovs_dp_process_packet", 0xffff_8881_0000_0200);
+    script += &line(440, "ovs_dp_upcall", 0xffff_8881_0000_0200);
+    script += &format!("441 probe=consume_skb skb={:016x}\n", 0xffff_8881_0000_0200_u64);
+    script += &line(940, "ovs_execute_actions", 0xffff_8881_0000_0300);
+    script += &line(950, "net_dev_queue", 0xffff_8881_0000_0300);
+    // The flow is known now: nobody is asked.
+    for (time, probe) in
+        (1000..).step_by(10).zip(["netif_receive_skb", "ovs_dp_process_packet", "ovs_execute_actions"])
+    {
+        script += &line(time, probe, 0xffff_8881_0000_0400).replace("ip_id=77", "ip_id=78");
+    }
+    let lab = Lab::new();
+    let probes = [&first[..], &["ovs_execute_actions", "net_dev_queue", "consume_skb"]].concat();
+    write(&lab.path("a.ntc"), with_probes(&probes), &script);
+    let answer = ask(&lab, &["--model", "ovs-upcall"]);
+    let line = leg(&answer, "ovs-upcall", "ovs-upcall", "ovs-again");
+    assert_eq!([&line["count"], &line["min"], &line["max"]], [2, 300_000, 500_000]);
+    assert_eq!([&line["limit"]["ns"], &line["limit"]["abnormal"]], [500_000, 1], "{line:#}");
+    assert_eq!(
+        [&answer["models"][0]["ends"], &answer["models"][0]["unbegun"]],
+        [&serde_json::json!([]), &0.into()]
+    );
+}
+
 /// The header of a TCP segment over IPv4 with so many bytes of payload, as digits.
 fn header(payload: u16) -> String {
     let ip = format!("4500{:04x}0001400040060000{}{}", 40 + payload, "0a4d0102", "0a4d0202");

@@ -37,6 +37,8 @@ pub enum Join {
     Echo,
     /// A TCP segment and the first that acknowledges its last byte.
     Ack,
+    /// A packet that leaves its `sk_buff`, and the new one that it comes back in.
+    Again,
 }
 
 /// What a packet may not leave between two stages.

@@ -218,7 +218,8 @@ impl<'a> Fold<'a> {
                     Walk::of(model).passes(there, &mut steps, &mut pass);
                 }),
                 (None, _) => Walk::of(model).passes(life.sightings.iter(), &mut steps, pass),
-                (Some(Join::Echo), _) => self.half(number, model, life),
+                (Some(Join::Echo), _) => self.echo(number, model, life),
+                (Some(Join::Again), _) => self.again(number, model, life),
                 (Some(Join::Ack), _) => {}
             }
         }
@@ -299,13 +300,25 @@ impl<'a> Fold<'a> {
     }
 
     /// A packet that asks, or that answers.
-    fn half(&mut self, number: usize, model: &Model, life: &Life<'a>) {
+    fn echo(&mut self, number: usize, model: &Model, life: &Life<'a>) {
         let Some(echo) = life.echo else { return };
         let Some(half) = Half::of(model, life, echo.is_reply, self.question.worst > 0) else { return };
-        let Some((request, reply)) = self.halves[number].add(Asked::of(life, echo), half, echo.is_reply)
-        else {
-            return;
-        };
+        self.half(number, (Asked::of(life, echo), echo.is_reply), half);
+    }
+
+    /// A packet that is in a new `sk_buff`, or leaves its own, or both.
+    fn again(&mut self, number: usize, model: &Model, life: &Life<'a>) {
+        for is_new in [true, false] {
+            let Some(half) = Half::of(model, life, is_new, self.question.worst > 0) else { continue };
+            if !is_new || life.sightings.first() == half.steps.first().map(|step| &step.seen) {
+                self.half(number, (Asked::again(life, is_new), is_new), half);
+            }
+        }
+    }
+
+    /// One of two packets: where the other was there, their times are counted.
+    fn half(&mut self, number: usize, (asked, is_reply): (Asked<'a>, bool), half: Half<'a>) {
+        let Some((request, reply)) = self.halves[number].add(asked, half, is_reply) else { return };
         if request.touched_by_loss || reply.touched_by_loss {
             self.counted[number].touched_by_loss += 1;
             return;

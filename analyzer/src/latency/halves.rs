@@ -19,15 +19,22 @@ const MAX_WAITING: usize = 64 << 10;
 pub struct Asked<'a> {
     /// Flow of the packet that asks.
     flow: Flow<'a>,
-    /// Identifier and sequence number.
-    numbers: (u16, u16),
+    /// Numbers that tell it from others of the flow.
+    numbers: (u32, u32),
 }
 
 impl<'a> Asked<'a> {
-    /// What a life's packet asks or answers.
+    /// What a life's packet asks or answers. A host that translates addresses sends a request with others than it came with,
+    /// which the reply then has when it comes.
     pub fn of(life: &Life<'a>, echo: Echo) -> Self {
-        let flow = if echo.is_reply { life.flow.reversed() } else { life.flow };
-        Self { flow, numbers: (echo.id, echo.seq) }
+        let flow = if echo.is_reply { life.flow.reversed() } else { life.last_flow() };
+        Self { flow, numbers: (echo.id.into(), echo.seq.into()) }
+    }
+
+    /// A packet that leaves its `sk_buff`, or that is in a new one.
+    pub fn again(life: &Life<'a>, is_new: bool) -> Self {
+        let flow = if is_new { life.flow } else { life.last_flow() };
+        Self { flow, numbers: life.numbers() }
     }
 }
 

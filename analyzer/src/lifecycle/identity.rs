@@ -137,6 +137,12 @@ impl<'a> Identity<'a> {
         })
     }
 
+    /// Numbers that tell a packet from others of its flow, 0 where there is none.
+    pub(super) fn numbers(&self) -> (u32, u32) {
+        let echo = self.icmp.map(|(id, seq)| u32::from(id) << 16 | u32::from(seq));
+        (self.ip_id.unwrap_or(0), self.seq.or(echo).unwrap_or(0))
+    }
+
     /// Whether the header carries a tunnel.
     pub(super) fn is_tunnelled(&self) -> bool {
         self.tunnel.is_some()

@@ -205,6 +205,18 @@ impl<'a> Life<'a> {
         }
     }
 
+    /// Who talks to whom in its last header, where that is of the same protocol as the first: addresses may have been
+    /// translated, and a tunnel's header may be around it.
+    pub fn last_flow(&self) -> Flow<'a> {
+        if self.identity.flow.l4 == self.flow.l4 { self.identity.flow } else { self.flow }
+    }
+
+    /// Numbers of its last header that tell it from other packets of its flow: the IP identification, and the sequence number
+    /// of TCP or that of an ICMP echo message. 0 where there is none.
+    pub fn numbers(&self) -> (u32, u32) {
+        self.identity.numbers()
+    }
+
     /// A function is called with it.
     fn call(&mut self, event: &Event<'_, 'a>) {
         self.calls = self.calls.saturating_add(u32::from(event.about.returns));
