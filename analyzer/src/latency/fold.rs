@@ -365,3 +365,6 @@ fn limits(model: &Model, knowledge: &Knowledge) -> Vec<(Leg, u64)> {
     let of = |leg| Some((leg, model.limit(leg, knowledge)?.us.saturating_mul(1000)));
     pairs.chain([Leg::Whole]).filter_map(of).collect()
 }
+
+#[cfg(test)]
+mod tests;

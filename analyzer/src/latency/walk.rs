@@ -69,7 +69,7 @@ impl<'m> Walk<'m> {
             }
             let at = steps.last().map(|step| step.stage);
             let Some(stage) = self.model.stage_of(seen, self.part, at) else { continue };
-            if at.is_none() && self.model.entire && stage != self.part.first {
+            if at.is_none() && !self.may_begin(stage) {
                 continue;
             }
             match at {
@@ -77,6 +77,9 @@ impl<'m> Walk<'m> {
                 Some(_) if self.within != Within::Receiving && self.begins_anew((stage, seen), before) => {
                     each(steps, Stopped::Elsewhere);
                     steps.clear();
+                    if !self.may_begin(stage) {
+                        continue;
+                    }
                 }
                 None if self.begins_anew((stage, seen), before) => {}
                 _ => continue,
@@ -91,6 +94,11 @@ impl<'m> Walk<'m> {
         if !steps.is_empty() {
             each(steps, Stopped::WithLife);
         }
+    }
+
+    /// Whether a pass may begin at a stage.
+    fn may_begin(self, stage: u8) -> bool {
+        !self.model.entire || stage == self.part.first
     }
 
     /// Whether a packet that is seen at a stage begins a pass, behind where it was seen before.
