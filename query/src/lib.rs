@@ -59,14 +59,19 @@ fn open(path: &Path) -> Result<Source> {
     Source::open(path, TimeStyle::Utc, &FilterArgs::default())
 }
 
-/// Writes a new file; when that fails, there is none.
+/// Writes a new file, which is there when all of it is; until then it has another name in the same folder.
 fn to_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    let file = File::create_new(path).with_context(|| format!("creating {}", path.display()))?;
-    let mut out = BufWriter::new(file);
-    let written = write(&mut out).and_then(|()| Ok(out.flush()?));
-    if written.is_err() {
-        // The first error is the one to tell.
-        let _ = std::fs::remove_file(path);
+    if path.exists() {
+        bail!("creating {}: there is a file of that name: move it, or write to another one", path.display());
     }
-    written.with_context(|| format!("writing {}", path.display()))
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let begun = tempfile::Builder::new().prefix(".ntana-").make_in(folder, |path| File::create_new(path));
+    let begun = begun.with_context(|| format!("creating {}", path.display()))?;
+    signals::remove_when_ended(begun.path()).context("waiting for signals")?;
+    let mut out = BufWriter::new(begun.as_file());
+    let written = write(&mut out).and_then(|()| Ok(out.flush()?));
+    written.with_context(|| format!("writing {}", path.display()))?;
+    drop(out);
+    begun.persist_noclobber(path).with_context(|| format!("creating {}", path.display()))?;
+    Ok(())
 }

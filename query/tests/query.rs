@@ -262,6 +262,32 @@ fn a_signal_leaves_no_files_behind() {
 }
 
 #[test]
+fn a_signal_leaves_no_part_of_an_answer_behind() {
+    let lab = Lab::new();
+    let script: String = (0..5_000).map(|at| format!("{at} probe=netif_rx skb=a00 dev=eth0\n")).collect();
+    lab.capture("many.ntc", &script);
+    let left = || {
+        let names = std::fs::read_dir(lab.path("")).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name != "many.ntc").collect::<Vec<_>>()
+    };
+    let mut child = harness::own(assert_cmd::cargo::cargo_bin("ntana-query"))
+        .args(["select a.ts, b.ts as other from events a cross join events b", "many.ntc", "-o", "out.csv"])
+        .args(["--format", "csv"])
+        .current_dir(lab.path(""))
+        .spawn()
+        .unwrap();
+    // 25 million rows: it has begun and not ended.
+    while left().is_empty() {
+        assert_eq!(child.try_wait().unwrap(), None, "it ended before it began to write");
+        std::thread::yield_now();
+    }
+    assert_ne!(left(), ["out.csv"], "nothing has the name before it is whole");
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::INT).unwrap();
+    assert!(!child.wait().unwrap().success());
+    assert_eq!(left(), [""; 0]);
+}
+
+#[test]
 fn a_closed_pipe_is_success() {
     let lab = Lab::new();
     let script: String = (0..20_000).map(|at| format!("{at} probe=netif_rx skb=a00 dev=eth0\n")).collect();
