@@ -525,6 +525,43 @@ fn abnormal_shows_its_limit() {
     assert_eq!(text.matches("ABNORMAL").count(), 1);
 }
 
+/// A packet of a virtual machine through its host to another one, which takes it so long after its device has it.
+fn between_machines(read: u64) -> String {
+    let line = |time: u64, probe: &str, dev: &str| {
+        let (index, packet) = (dev.replace("vnet", ""), packet(1));
+        let at = format!("ifindex={} dev={dev}", 4 + index.parse::<u64>().unwrap());
+        format!("{time} probe={probe} {}\n", packet.replace("ifindex=2 dev=veth0", &at))
+    };
+    [
+        line(100, "netif_receive_skb", "vnet0"),
+        line(150, "net_dev_queue", "vnet1"),
+        line(400, "net_dev_start_xmit", "vnet1"),
+        line(400 + read, "skb_copy_datagram_iovec", "vnet1"),
+        line(401 + read, "consume_skb", "vnet1"),
+    ]
+    .concat()
+}
+
+#[test]
+fn virtual_machines_have_limits() {
+    let probes = [&PROBES[..], &["skb_copy_datagram_iovec"]].concat();
+    let asked = |read| {
+        let lab = Lab::new();
+        write(&lab.path("a.ntc"), with_probes(&probes), &between_machines(read));
+        ask(&lab, &["--model", "vm-vm,vm-rx"])
+    };
+    let answer = asked(199);
+    let way = &answer["models"][0]["legs"][2];
+    assert_eq!([&way["from"], &way["sum"]], [&Value::Null, &300_000.into()], "the whole way");
+    assert_eq!([&way["limit"]["ns"], &way["limit"]["abnormal"]], [300_000, 1]);
+    let vhost = |answer: &Value| {
+        let line = leg(answer, "vm-rx", "vm-device", "vm-read");
+        [line["sum"].clone(), line["limit"]["abnormal"].clone()]
+    };
+    assert_eq!(vhost(&answer), [199_000, 0]);
+    assert_eq!(vhost(&asked(200)), [200_000, 1]);
+}
+
 #[test]
 fn users_bring_models_of_their_own() {
     let lab = Lab::new();
