@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use ntc::catalog;
 
 use crate::event::Snapshot;
+use crate::probes::RETURN;
 pub use table::stages::{Join, Limit, Model, Role, Stage, Within};
 pub use table::{Cause, Grouping, Key, Severity, Signal, Thresholds};
 use table::{Location, Reason, Silent, Tables};
@@ -216,7 +217,8 @@ impl Knowledge {
 
 /// Whether a model may name it as a stage though no row has it: a stage of the catalog, or a probe; any function may be one.
 fn is_probe_or_stage(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    let function = name.strip_suffix(RETURN).unwrap_or(name);
+    !function.is_empty() && function.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
         || catalog::stages().iter().any(|stage| stage.name == name)
 }
 

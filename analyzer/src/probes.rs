@@ -22,7 +22,12 @@ pub struct Probe {
     pub is_known: bool,
     /// Its number among the probes that the question asks for ([`Probes::ask`]).
     pub asked: Option<u16>,
+    /// The number of its return there ([`RETURN`]).
+    pub asked_return: Option<u16>,
 }
+
+/// What follows a function's name where its return is meant.
+pub const RETURN: &str = ":return";
 
 impl Default for Probe {
     fn default() -> Self {
@@ -34,6 +39,7 @@ impl Default for Probe {
             two_way: false,
             is_known: false,
             asked: None,
+            asked_return: None,
         }
     }
 }
@@ -70,9 +76,10 @@ impl Probes {
     /// The probe of a name.
     pub fn get(&self, name: &str) -> Probe {
         let (returns, asked) = (self.returns.get(name).copied(), self.asked.get(name).copied());
+        let asked_return = self.asked.get(&format!("{name}{RETURN}")).copied();
         match catalog::by_name(name) {
             // An older recorder did not say it, and recorded the returns of what a user named.
-            None => Probe { returns: returns.unwrap_or(true), asked, ..Probe::default() },
+            None => Probe { returns: returns.unwrap_or(true), asked, asked_return, ..Probe::default() },
             Some(entry) => Probe {
                 effect: entry.effect,
                 direction: entry.stage.map_or(Direction::Any, |stage| stage.direction),
@@ -81,6 +88,7 @@ impl Probes {
                 two_way: entry.two_way,
                 is_known: true,
                 asked,
+                asked_return,
             },
         }
     }

@@ -238,10 +238,7 @@ fn a_stage_that_was_not_recorded_is_named_and_never_zero() {
     let missing = &model["not_recorded"];
     assert_eq!(missing["stages"], serde_json::json!(["driver", "local-in"]));
     let text = lab.ntana(&["latency", "a.ntc", "--model", "in"]).out;
-    assert!(
-        text.contains("not recorded: driver, local-in (ntrec capture --probe napi_gro_receive_entry"),
-        "{text}"
-    );
+    assert!(text.contains("not recorded: driver, local-in (ntrec capture --probe napi_gro_receive_entry"), "{text}");
 }
 
 #[test]
@@ -255,6 +252,30 @@ fn of_a_stage_that_is_passed_again_the_last_time_counts() {
     let answer = ask(&lab, &["--from", "ip_rcv", "--to", "udp_rcv"]);
     assert_eq!(answer["models"][0]["legs"][0]["sum"], 5_000);
     assert_eq!(answer["models"][0]["ends"][0]["elsewhere"], 1);
+}
+
+#[test]
+fn the_return_of_a_function_is_a_stage() {
+    let mut script = String::new();
+    for (call, took) in [(1_u64, 30), (2, 70)] {
+        let (begin, packet) = (call * 1000, packet(call));
+        writeln!(script, "{begin} probe=nf_hook_slow seq={call} {packet}").unwrap();
+        writeln!(script, "{} probe=net_dev_queue {packet}", begin + 10).unwrap();
+        writeln!(script, "{} probe=nf_hook_slow kind=ret entry={call} ret=0 {packet}", begin + took).unwrap();
+        writeln!(script, "{} probe=consume_skb {packet}", begin + 100).unwrap();
+    }
+    let lab = Lab::new();
+    write(&lab.path("a.ntc"), with_probes(&["nf_hook_slow", "net_dev_queue", "consume_skb"]), &script);
+    let answer = ask(&lab, &["--from", "nf_hook_slow", "--to", "nf_hook_slow:return"]);
+    let line = &answer["models"][0]["legs"][0];
+    assert_eq!([&line["count"], &line["min"], &line["max"]], [2, 30_000, 70_000]);
+    assert_eq!(line["to"], "nf_hook_slow:return");
+    let missing = refused(&lab, &["--from", "ip_output", "--to", "nf_hook_slow:return"]);
+    assert!(missing.contains("which `ntrec capture --probe ip_output` does"), "{missing}");
+    let unknown = refused(&lab, &["--from", "nf_hook_slow", "--to", "nf_hook_slo:return"]);
+    assert!(unknown.contains("there is no probe or stage `nf_hook_slo:return`"), "{unknown}");
+    let tracepoint = refused(&lab, &["--from", "net_dev_queue", "--to", "net_dev_queue:return"]);
+    assert!(tracepoint.contains("ntrec records no return of net_dev_queue"), "{tracepoint}");
 }
 
 #[test]

@@ -25,7 +25,7 @@ Models, of which those with * are shown where none is asked for:
   system-tx, system-rx, vm-tx, vm-rx, vm-vm, internal-port, ovs-upcall, ovs-icmp-rtt, ovs-icmp-answer
                                                            Open vSwitch and virtual machines, as everoute has them
 
-A stage is one of a model, one of the recorder's catalog, or a probe. Up to 4,096 times of a line its percentiles are exact;
+A stage is one of a model, one of the recorder's catalog, a probe, or NAME:return, where a function returns. Up to 4,096 times of a line its percentiles are exact;
 of more they are within 0.1 %.";
 
 /// Arguments of `ntana latency`.

@@ -9,7 +9,7 @@ use crate::event::Effect;
 use crate::knowledge::{self, Join, Knowledge, Within};
 use crate::lifecycle::Sighting;
 use crate::names::Name;
-use crate::probes::Probes;
+use crate::probes::{Probes, RETURN};
 
 /// Stages of a model at most: each has a number of 8 bits.
 const MAX_STAGES: usize = 64;
@@ -237,10 +237,12 @@ impl Within {
 fn stage(name: &str, knowledge: &Knowledge, metadata: &Metadata) -> Result<Stage> {
     let row = knowledge.stages().iter().find(|stage| stage.name == name);
     let known = |probe: &str| metadata.probes.iter().any(|p| p.name == probe);
-    let probes: Vec<String> = match (row, catalog::by_name(name)) {
+    let (function, is_return) = parts(name);
+    let probes: Vec<String> = match (row, catalog::by_name(function)) {
         (Some(row), _) => row.probes.clone(),
+        (None, Some(_)) if is_return => vec![name.to_owned()],
         (None, Some(probe)) => vec![probe.name.to_owned()],
-        (None, None) if known(name) => vec![name.to_owned()],
+        (None, None) if known(function) => vec![name.to_owned()],
         (None, None) => {
             let of_stage = |p: &&catalog::Probe| p.stage.is_some_and(|stage| stage.name == name);
             catalog::probes().iter().filter(of_stage).map(|probe| probe.name.to_owned()).collect()
@@ -249,10 +251,15 @@ fn stage(name: &str, knowledge: &Knowledge, metadata: &Metadata) -> Result<Stage
     if probes.is_empty() {
         bail!("there is no probe or stage `{name}`; {}", nearest_stage(name, knowledge, metadata));
     }
+    let has_none = |known: &catalog::Probe| is_return && !known.has_return() && !is_recorded(name, metadata);
+    if catalog::by_name(function).is_some_and(has_none) {
+        bail!("ntrec records no return of {function}: it says nothing");
+    }
     let role = row.and_then(|row| row.role.as_deref());
     let devices = knowledge.roles().iter().filter(|known| Some(known.name.as_str()) == role);
     let recorded = probes.iter().any(|probe| is_recorded(probe, metadata));
-    let offered = probes.iter().filter(|probe| !is_absent(probe, metadata)).cloned().collect();
+    let offered =
+        probes.iter().filter(|probe| !is_absent(probe, metadata)).map(|probe| parts(probe).0.to_owned());
     Ok(Stage {
         name: probes
             .first()
@@ -260,21 +267,32 @@ fn stage(name: &str, knowledge: &Knowledge, metadata: &Metadata) -> Result<Stage
             .map_or(name, String::as_str)
             .to_owned(),
         recorded,
-        offered,
+        offered: offered.collect(),
         devices: devices.flat_map(|role| &role.devices).map(|pattern| WildMatch::new(pattern)).collect(),
         probes,
     })
 }
 
-/// Whether a probe was recorded. A capture that does not tell may have any.
+/// Whether a probe, or a function's return, was recorded. A capture that does not tell may have any.
 fn is_recorded(probe: &str, metadata: &Metadata) -> bool {
-    let probes = &metadata.probes;
-    probes.is_empty() || probes.iter().any(|known| known.name == probe && !known.backend.is_empty())
+    let (name, is_return) = parts(probe);
+    let has_return = |known: &ntc::Probe| {
+        known.returns.unwrap_or_else(|| catalog::by_name(name).is_none_or(catalog::Probe::has_return))
+    };
+    let is_it = |known: &ntc::Probe| {
+        known.name == name && !known.backend.is_empty() && (!is_return || has_return(known))
+    };
+    metadata.probes.is_empty() || metadata.probes.iter().any(is_it)
+}
+
+/// The name of a probe, and whether its return is meant.
+fn parts(probe: &str) -> (&str, bool) {
+    probe.strip_suffix(RETURN).map_or((probe, false), |function| (function, true))
 }
 
 /// Whether the recorded kernel has no such probe.
 fn is_absent(probe: &str, metadata: &Metadata) -> bool {
-    metadata.probes.iter().any(|known| known.name == probe && known.absent)
+    metadata.probes.iter().any(|known| known.name == parts(probe).0 && known.absent)
 }
 
 /// Where to look when there is no stage of a name.

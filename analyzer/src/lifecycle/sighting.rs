@@ -27,7 +27,8 @@ pub struct Sighting<'a> {
 impl<'a> Sighting<'a> {
     /// What an event shows, if that is asked for.
     pub fn of(event: &Event<'_, 'a>) -> Option<Self> {
-        let asked = event.about.asked.filter(|_| is_at_probe(event.effect));
+        let about = &event.about;
+        let asked = if is_at_probe(event.effect) { about.asked } else { about.asked_return };
         (asked.is_some() || moves(event.effect)).then(|| Self {
             ts: event.ts,
             asked,
