@@ -238,7 +238,7 @@ fn a_stage_that_was_not_recorded_is_named_and_never_zero() {
     let missing = &model["not_recorded"];
     assert_eq!(missing["stages"], serde_json::json!(["driver", "local-in"]));
     let text = lab.ntana(&["latency", "a.ntc", "--model", "in"]).out;
-    assert!(text.contains("not recorded: driver, local-in (ntrec capture --probe napi_gro_receive_entry"), "{text}");
+    assert!(text.contains("not recorded: driver, local-in (ntrec capture --profile life)\n"), "{text}");
 }
 
 #[test]

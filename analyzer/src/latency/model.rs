@@ -66,6 +66,7 @@ impl Model {
             bail!("the model {} has too many stages: there is room for {}", row.name, MAX_STAGES - 1);
         }
         let stages = names.map(|name| stage(name, knowledge, metadata)).collect::<Result<Vec<Stage>>>()?;
+        let stages = told_apart(stages, row.stages.len());
         Ok(Self {
             name: row.name.clone(),
             what: row.what.clone(),
@@ -231,6 +232,15 @@ impl Within {
             Self::Receiving => matches!(effect, Effect::Queue | Effect::Start),
         }
     }
+}
+
+/// With other names for those stages of the packet that answers which the one that is answered has, too.
+fn told_apart(mut stages: Vec<Stage>, reply: usize) -> Vec<Stage> {
+    let (sent, answering) = stages.split_at_mut(reply);
+    for stage in answering.iter_mut().filter(|stage| sent.iter().any(|known| known.name == stage.name)) {
+        stage.name = format!("{} of the reply", stage.name);
+    }
+    stages
 }
 
 /// The stage of a name: a probe, a row, or a stage of the catalog.

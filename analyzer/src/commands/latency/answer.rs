@@ -3,13 +3,14 @@
 use std::io::Write;
 
 use anyhow::Result;
+use ntc::catalog;
 use serde::Serialize;
 
 use super::lines::{Line, PlainKey};
 use super::text;
 use crate::answer::{Answer, Head, Labels, LifeAnswer, Table, optional};
 use crate::args::{HistogramStyle, Latency, LatencyBy};
-use crate::latency::model::Model;
+use crate::latency::model::{Model, Stage};
 use crate::latency::{Counted, Ends, Question, Slow};
 
 /// The answer about a capture.
@@ -114,6 +115,8 @@ pub struct Missing {
     pub stages: Vec<String>,
     /// Probes that would have recorded them, those of one stage next to each other.
     pub probes: Vec<String>,
+    /// The smallest profile of the recorder that has a probe of each.
+    pub profile: Option<&'static str>,
     /// Those of the stages that the kernel has no probe of.
     pub not_in_kernel: Vec<String>,
 }
@@ -131,12 +134,12 @@ impl Missing {
                 stage.offered.iter().filter(|probe| !probes.contains(*probe)).cloned().collect::<Vec<_>>(),
             );
         }
-        Self { stages, probes, not_in_kernel }
+        Self { stages, probes, profile: profile(model), not_in_kernel }
     }
 
     /// Why a model cannot be measured.
     pub fn sentence(&self, model: &str) -> String {
-        let Self { stages, probes, not_in_kernel } = self;
+        let Self { stages, probes, not_in_kernel, .. } = self;
         let kernel = match not_in_kernel.as_slice() {
             [] => String::new(),
             names => format!("; the recorded kernel has no probe of {}", names.join(", ")),
@@ -150,6 +153,15 @@ impl Missing {
             probes.join(",")
         )
     }
+}
+
+/// The smallest profile of the recorder that has a probe of each stage that was not recorded, where one has.
+fn profile(model: &Model) -> Option<&'static str> {
+    let of_probe = |probe: &String| Some(catalog::by_name(probe)?.profile);
+    let of_stage = |stage: &Stage| stage.offered.iter().filter_map(of_probe).min();
+    let stages = model.missing().filter(|stage| !stage.offered.is_empty());
+    let all: Vec<_> = stages.map(of_stage).collect::<Option<_>>()?;
+    all.into_iter().max().map(catalog::Profile::name)
 }
 
 /// A slow packet.

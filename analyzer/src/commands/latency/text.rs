@@ -11,8 +11,9 @@ use crate::args::HistogramStyle;
 use crate::numbers::{counted, grouped};
 use crate::times::span;
 
-/// Probes that a line on what was not recorded names.
-const MAX_NAMED: usize = 6;
+/// What the tables show.
+const LEGEND: &str =
+    "from each stage to the next that a packet was seen at; SHARE: of the time of all of these legs";
 /// Characters of the longest bar of a histogram of BCC.
 const STARS: usize = 40;
 /// The same of bpftrace.
@@ -23,6 +24,9 @@ const NETTRACE_ROWS: usize = 9;
 /// Writes the answer, behind its head.
 pub fn write(answer: &LatencyAnswer<'_>, labels: &Labels, out: &mut dyn Write) -> Result<()> {
     let (found, others): (Vec<_>, Vec<_>) = answer.models.iter().partition(|model| model.has_something());
+    if !found.is_empty() {
+        writeln!(out, "  {LEGEND}")?;
+    }
     for model in found {
         writeln!(out)?;
         self::model(model, answer, labels, out)?;
@@ -201,10 +205,12 @@ impl Missing {
 
 /// Which stages were not recorded, and what records them.
 fn not_recorded(missing: &Missing) -> String {
-    let Missing { stages, probes, not_in_kernel } = missing;
-    let more = if probes.len() > MAX_NAMED { ",..." } else { "" };
-    let probes = probes.iter().take(MAX_NAMED).map(String::as_str).collect::<Vec<_>>().join(",");
-    let recorded = format!("not recorded: {} (ntrec capture --probe {probes}{more})", stages.join(", "));
+    let Missing { stages, probes, profile, not_in_kernel } = missing;
+    let wanted = match profile {
+        Some(profile) => format!("--profile {profile}"),
+        None => format!("--probe {}", probes.join(",")),
+    };
+    let recorded = format!("not recorded: {} (ntrec capture {wanted})", stages.join(", "));
     let absent = format!("not in this kernel: {}", not_in_kernel.join(", "));
     match (stages.is_empty(), not_in_kernel.is_empty()) {
         (false, true) => recorded,
