@@ -22,8 +22,13 @@ fn random(dice: &mut Dice) -> (Fault, Run, Stability) {
     let length = dice.magnitude(1.0, 600.0) * SECOND;
     let slew = if fault == Fault::Slew { dice.magnitude(1e-6, 5e-4) } else { 0.0 };
     let stability = Stability { slew, ..Stability::RAW };
-    let enough = if matches!(fault, Fault::Step | Fault::Pause) { 40.0 } else { 1.0 };
-    let rates = [0; 2].map(|_| dice.magnitude(enough, 300.0) / length * SECOND);
+    let is_break = matches!(fault, Fault::Step | Fault::Pause);
+    let enough = if is_break { 40.0 } else { 1.5 };
+    let mut rates = [0; 2].map(|_| dice.magnitude(enough, 300.0) / length * SECOND);
+    // A break is seen only where messages go both ways.
+    if !is_break && dice.part() < 0.1 {
+        rates[dice.bits() as usize % 2] = 0.0;
+    }
     let network = Network {
         least: [0; 2].map(|_| dice.magnitude(5e3, 2e7)),
         jitter: [0; 2].map(|_| dice.magnitude(1e3, 5e6)),
@@ -85,17 +90,18 @@ fn inversions(run: &Run, offset: &Offset) -> usize {
 
 #[test]
 fn the_interval_contains_the_truth_in_10000_random_runs_and_no_message_arrives_before_it_was_sent() {
-    let mut accurate = 0;
+    let mut approximate = 0;
     for seed in 0..10_000 {
         let (fault, run, stability) = random(&mut Dice(seed));
         let Some(offset) = run.pair().offset(stability, &Wall::default()) else {
             panic!("seed {seed}: nothing")
         };
         assert_eq!(missed(&run, &offset), None, "seed {seed}, {fault:?}: the truth is outside then");
-        if offset.quality() == Quality::Accurate {
-            accurate += 1;
+        if let Quality::Approximate(_) = offset.quality() {
+            approximate += 1;
+        } else {
             assert_eq!(inversions(&run, &offset), 0, "seed {seed}, {fault:?}");
         }
     }
-    assert!(accurate > 9_900, "{accurate} are accurate");
+    assert!(approximate < 20, "{approximate} are approximate");
 }
