@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::cargo::cargo_bin;
-use lab::Begun;
 use lab::scenario::{Ring, SCENARIOS, Scenario};
+use lab::{Begun, Delayed};
 
 use crate::numbered::NUMBERED;
 
@@ -18,7 +18,7 @@ const PATIENCE: &str = "3600";
 
 /// Recordings of scenarios, as `tests/vm/record` calls them. `raw` is one of a ping, by tracepoints without types; the last one
 /// begins when modules of all scenarios are loaded.
-pub const RECORDINGS: [&str; 4] = ["together", "nft-chain", "raw", "ovs"];
+pub const RECORDINGS: [&str; 6] = ["together", "nft-chain", "delay", "raw", "ovs-host", "ovs"];
 
 /// Ways to follow packets: what `tests/vm/record` calls the recordings.
 pub const FOLLOWED: [&str; 4] = ["free-none", "free", "clone-all", "clone-none"];
@@ -82,7 +82,7 @@ pub struct Guest {
     /// A capture beside which the module `dummy` was loaded.
     pub late: PathBuf,
     /// What it recorded of scenarios.
-    pub recordings: [Recording; 4],
+    pub recordings: [Recording; RECORDINGS.len()],
     /// What it recorded of [`FOLLOWED`], where it was asked to.
     pub followed: Option<[Recording; 4]>,
     /// What it recorded of [`NUMBERED`], where it was asked to.
@@ -101,6 +101,8 @@ pub struct Recording {
     pub file: PathBuf,
     /// What was played, in this order.
     pub played: Vec<Begun>,
+    /// What became of datagrams that a netem held back.
+    pub delayed: Vec<Delayed>,
 }
 
 /// The part of a recording that is one scenario's.
@@ -110,6 +112,8 @@ pub struct Part<'a> {
     pub name: &'a str,
     /// The capture.
     pub file: &'a Path,
+    /// What became of the recording's datagrams that a netem held back.
+    pub delayed: &'a [Delayed],
     /// Its namespaces' inode numbers, with commas.
     pub namespaces: String,
     /// Its time, ns of CLOCK_MONOTONIC: until the next scenario's begins. Before the first and after the last scenario all is
@@ -126,6 +130,7 @@ impl Recording {
             Part {
                 name: if self.name == "raw" { self.name } else { &begun.scenario },
                 file: &self.file,
+                delayed: &self.delayed,
                 namespaces: namespaces.join(","),
                 time: if place == 0 { 0 } else { begun.at }..next,
             }
@@ -196,6 +201,7 @@ impl Kernel {
             stderr: text(format!("{name}.stderr")),
             file: folder.join(format!("{name}.ntc")),
             played: text(format!("{name}.told")).lines().filter_map(|line| line.parse().ok()).collect(),
+            delayed: text(format!("{name}.told")).lines().filter_map(|line| line.parse().ok()).collect(),
         };
         let has = |more| self.more.contains(&more);
         Guest {

@@ -9,6 +9,7 @@ use ntc::{Capture, Probe, State};
 use serde_json::Value;
 
 use crate::guest::{Guest, PROJECT, Part, Recording, analyzer, scenarios};
+use crate::latency;
 use crate::numbered;
 use crate::returns;
 use crate::way::{self, Way, passes, typical};
@@ -139,7 +140,8 @@ fn parts(guest: &Guest, recording: &Recording, capture: &Capture) -> Result<Vec<
     let answer = ask("info", &[], &recording.file)?;
     let start = answer["captures"][0]["head"]["start"].as_u64().ok_or("ntana info gives no start")?;
     let judged = recording.parts().filter_map(|part| {
-        let returned = recording.name == "raw" || returns.iter().any(|ts| part.time.contains(ts));
+        let returned = ["raw", "delay", "ovs-host"].contains(&recording.name)
+            || returns.iter().any(|ts| part.time.contains(ts));
         let complaint = if returned {
             scenario(guest, &part, start).err()?
         } else {
@@ -165,12 +167,17 @@ fn scenario(guest: &Guest, part: &Part<'_>, start: u64) -> Result<(), String> {
     if ["demo", "healthy"].contains(&part.name) {
         return Ok(());
     }
-    let own = [time, vec!["--netns".to_owned(), part.namespaces.clone()]].concat();
-    if MEASURED.contains(&part.name) {
-        legs(&own, part.file)?;
+    if part.name == "delay" {
+        return latency::delays(part);
     }
+    let own = [time, vec!["--netns".to_owned(), part.namespaces.clone()]].concat();
     let answer = ask("trace", &own, part.file)?;
     let lives = answer["captures"][0]["lives"].as_array().map_or(&[][..], Vec::as_slice);
+    latency::judge(guest.kernel, part, &own, lives)?;
+    // What its packets pass depends on what the daemon is asked about.
+    if part.name == "ovs-host" {
+        return Ok(());
+    }
     let way = match part.name {
         "gso-loss" => segments(lives),
         "gro" => merges(lives),
@@ -229,14 +236,20 @@ const OVERTAKEN: [&str; 2] = ["ipsec", "vxlan"];
 const AT_TIMES: &str = "tcp-retransmissions";
 
 /// Runs a command of `ntana` and returns the JSON that it prints.
-fn ask(command: &str, filters: &[String], file: &Path) -> Result<Value, String> {
+pub fn ask(command: &str, filters: &[String], file: &Path) -> Result<Value, String> {
+    let printed = print(command, filters, "json", file)?;
+    serde_json::from_slice(&printed).map_err(|error| format!("ntana {command}: {error}"))
+}
+
+/// What a command of `ntana` prints in a format.
+pub fn print(command: &str, filters: &[String], format: &str, file: &Path) -> Result<Vec<u8>, String> {
     let mut ntana = harness::own(analyzer());
-    let output = ntana.arg(command).args(filters).args(["--format", "json"]).arg(file).output().unwrap();
+    let output = ntana.arg(command).args(filters).args(["--format", format]).arg(file).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() || !output.stderr.is_empty() {
         return Err(format!("ntana {command}: {}: {said}", output.status));
     }
-    serde_json::from_slice(&output.stdout).map_err(|error| format!("ntana {command}: {error}"))
+    Ok(output.stdout)
 }
 
 /// The verdict is right: every cause is found, and nothing else.
@@ -247,40 +260,6 @@ fn diagnosis(scenario: &str, answer: &Value) -> Result<(), String> {
         found.filter(|cause| cause != AT_TIMES || !OVERTAKEN.contains(&scenario)).collect();
     let expected: BTreeSet<String> = causes(scenario).into_iter().map(str::to_owned).collect();
     if found == expected { Ok(()) } else { Err(format!("diag found {found:?} instead of {expected:?}")) }
-}
-
-/// Scenarios of which the times between stages are judged.
-const MEASURED: [&str; 3] = ["ping", "forward", "bridge"];
-
-/// Models whose legs are added up.
-const MODELS: [&str; 3] = ["in", "out", "forward"];
-
-/// The legs of a way that functions show add up to the whole: of all packets together, and of the packet's two ends as its
-/// events tell them.
-fn legs(filters: &[String], file: &Path) -> Result<(), String> {
-    for model in MODELS {
-        let asked = ["--model", model, "--worst", "100000"].map(str::to_owned);
-        let answer = ask("latency", &[filters, &asked].concat(), file)?;
-        let answer = &answer["captures"][0];
-        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        let legs = list(&answer["models"][0]["legs"]);
-        let legs: u64 =
-            legs.iter().filter(|leg| leg["from"].is_string()).filter_map(|leg| leg["sum"].as_u64()).sum();
-        let passes = list(&answer["worst"]);
-        let whole: u64 =
-            passes.iter().filter_map(|pass| Some(pass["end"].as_u64()? - pass["begin"].as_u64()?)).sum();
-        if passes.is_empty() && model != "forward" {
-            return Err(format!("latency: no packet has a way {model}"));
-        }
-        if legs != whole {
-            return Err(format!("latency: the legs of {model} are {legs} ns together, the ways {whole} ns"));
-        }
-        let is_seen = |pass: &Value, end| way::events(&pass["life"]).any(|event| event["ts"] == pass[end]);
-        if let Some(pass) = passes.iter().find(|pass| !is_seen(pass, "begin") || !is_seen(pass, "end")) {
-            return Err(format!("latency: a way {model} ends where its packet has no event: {pass}"));
-        }
-    }
-    Ok(())
 }
 
 /// How a packet waits for the address of its neighbour to be resolved.

@@ -12,6 +12,7 @@
 
 mod guest;
 mod judge;
+mod latency;
 mod numbered;
 mod returns;
 #[path = "../truth/mod.rs"]

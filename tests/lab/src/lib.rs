@@ -12,16 +12,21 @@
 //! ```
 
 mod begun;
+mod cable;
+mod delayed;
 pub mod flood;
 mod host;
 mod net;
 pub mod numbered;
 mod process;
 pub mod scenario;
+mod switch;
 mod topology;
 pub mod traffic;
 
 pub use begun::Begun;
+pub use cable::tap;
+pub use delayed::Delayed;
 pub use host::{Counters, Host};
 pub use net::{Net, Pair, is_root};
 pub use process::Process;

@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::cable::Cable;
 use crate::host::{Host, NETNS_DIR, remove};
 use crate::process::tool;
+use crate::switch::Switch;
 use crate::topology::{Middle, Topology};
 
 /// Settings for every device made later, and for `lo`. They keep the kernel from sending anything that no
@@ -44,6 +46,10 @@ const READY: Duration = Duration::from_secs(5);
 /// Two hosts joined by a third: `client` (eth0) - (left) `router` (right) - (eth0) `server`.
 #[derive(Debug)]
 pub struct Net {
+    /// What switches in the middle, where a daemon does. It ends before the hosts.
+    switch: Option<Box<Switch>>,
+    /// What joins the client, where it is a virtual machine.
+    cable: Option<Cable>,
     /// 10.77.1.2 and fd77:1::2 on `eth0`.
     pub client: Host,
     /// 10.77.1.1 and fd77:1::1 on `left`, 10.77.2.1 and fd77:2::1 on `right`; no addresses if it switches.
@@ -79,17 +85,16 @@ impl Net {
     pub fn build(topology: &Topology) -> Result<Self> {
         let routed = topology.middle == Middle::Router;
         let prefix = begin()?;
-        let net = Self {
+        let mut net = Self {
+            switch: None,
+            cable: None,
             client: Host::create(&prefix, "client", near(2))?,
             router: Host::create(&prefix, "router", near(1))?,
             server: Host::create(&prefix, "server", if routed { far(2) } else { near(3) })?,
         };
-        let Self { client, router, server } = &net;
-        settle(client)?;
-        settle(router)?;
-        settle(server)?;
-        join(client, "eth0", (router, "left"))?;
-        join(server, "eth0", (router, "right"))?;
+        net.hosts().into_iter().try_for_each(settle)?;
+        net.cable = net.join(topology.middle)?;
+        let Self { client, router, server, .. } = &net;
         address(client, "eth0", (client.addrs(), "fe80::12"))?;
         address(server, "eth0", (server.addrs(), "fe80::22"))?;
         if routed {
@@ -102,9 +107,24 @@ impl Net {
         for (host, device) in [(client, "eth0"), (router, "left"), (router, "right"), (server, "eth0")] {
             await_link(host, device)?;
         }
-        topology.middle.set_up(router)?;
+        net.switch = topology.middle.set_up(&net.router)?.map(Box::new);
         topology.layers.iter().try_for_each(|layer| layer.add(&net))?;
         Ok(net)
+    }
+
+    /// Joins client and server to the host in the middle, by veth pairs or as a virtual machine.
+    fn join(&self, middle: Middle) -> Result<Option<Cable>> {
+        let Self { client, router, server, .. } = self;
+        join(server, "eth0", (router, "right"))?;
+        if middle == Middle::Switch {
+            let cable = Cable::plug((client, "eth0"), (router, "left"))?;
+            bring_up([(client, "eth0"), (router, "left")])?;
+            // The first packet waits for the daemon, and so does what asks for its neighbour.
+            ask_again_after([(client, "eth0"), (server, "eth0")], "1000")?;
+            return Ok(Some(cable));
+        }
+        join(client, "eth0", (router, "left"))?;
+        Ok(None)
     }
 
     /// Two hosts joined directly, without a router.
@@ -209,14 +229,23 @@ pub(crate) fn batch(host: &Host, commands: &str) -> Result<()> {
 /// Joins two hosts by a veth pair and brings both ends up.
 fn join(host: &Host, device: &str, (peer, peer_device): (&Host, &str)) -> Result<()> {
     let add = format!("link add {device} type veth peer name {peer_device} netns {}\n", peer.name());
-    batch(host, &format!("{add}link set {device} up\n"))?;
-    batch(peer, &format!("link set {peer_device} up\n"))?;
+    let ends = [(host, device), (peer, peer_device)];
+    batch(host, &add)?;
+    bring_up(ends)?;
     // An address that nobody has is known to be so after three tries: 150 ms instead of 3 s.
-    for (end, name) in [(host, device), (peer, peer_device)] {
-        let family = |family| (format!("{family}/neigh/{name}/retrans_time_ms"), "50");
-        end.sysctl(&[family("ipv4"), family("ipv6")])?;
-    }
-    Ok(())
+    ask_again_after(ends, "50")
+}
+
+/// Brings both ends of a link up.
+fn bring_up(ends: [(&Host, &str); 2]) -> Result<()> {
+    ends.into_iter().try_for_each(|(end, name)| batch(end, &format!("link set {name} up\n")))
+}
+
+/// How long an answer of a neighbour may take before it is asked again, ms.
+fn ask_again_after(ends: [(&Host, &str); 2], ms: &str) -> Result<()> {
+    ends.into_iter().try_for_each(|(end, name)| {
+        end.sysctl(&["ipv4", "ipv6"].map(|family| (format!("{family}/neigh/{name}/retrans_time_ms"), ms)))
+    })
 }
 
 /// Gives a device its addresses, without duplicate address detection.
@@ -237,7 +266,10 @@ pub(crate) fn await_link(host: &Host, device: &str) -> Result<()> {
         let link = tool("ip", &["-n", host.name(), "-o", "link", "show", "dev", device], "")?;
         let tentative =
             tool("ip", &["-n", host.name(), "-6", "addr", "show", "dev", device, "tentative"], "")?;
-        if link.contains("state UP") && tentative.is_empty() {
+        // A device whose link was never down has no state.
+        let is_up =
+            link.contains("state UP") || link.contains(",LOWER_UP>") && link.contains("state UNKNOWN");
+        if is_up && tentative.is_empty() {
             return Ok(());
         }
         if Instant::now() > deadline {

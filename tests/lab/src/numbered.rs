@@ -118,7 +118,7 @@ impl Hosts {
         match self {
             Self::One(host) => vec![host],
             Self::Two(Pair { client, server }) => vec![client, server],
-            Self::Three(Net { client, router, server }) => vec![client, router, server],
+            Self::Three(Net { client, router, server, .. }) => vec![client, router, server],
         }
     }
 }

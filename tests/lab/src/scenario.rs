@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::delayed::Delayed;
 use crate::host::Host;
 use crate::net::Net;
 use crate::topology::{Layer, Middle, Topology};
@@ -55,6 +56,10 @@ enum Way {
     Published,
     /// From the client to the server, through a tunnel or a VLAN.
     Overlay,
+    /// From the client to the host in the middle, over IPv4.
+    In,
+    /// From the host in the middle to the server, over IPv4.
+    Out,
     /// Within the server, over IPv4.
     Loopback4,
     /// Within the server, over IPv6.
@@ -74,12 +79,14 @@ struct Ends<'a> {
 impl Way {
     /// Its ends in a net.
     fn ends(self, net: &Net) -> Ends<'_> {
-        let Net { client, router, server } = net;
+        let Net { client, router, server, .. } = net;
         match self {
             Self::V4 => Ends { from: client, to: server, addr: server.v4() },
             Self::V6 => Ends { from: client, to: server, addr: server.v6() },
             Self::Published => Ends { from: client, to: server, addr: router.v4() },
             Self::Overlay => Ends { from: client, to: server, addr: Net::OVERLAY_SERVER.into() },
+            Self::In => Ends { from: client, to: router, addr: router.v4() },
+            Self::Out => Ends { from: router, to: server, addr: server.v4() },
             Self::Loopback4 => Ends { from: server, to: server, addr: Ipv4Addr::LOCALHOST.into() },
             Self::Loopback6 => Ends { from: server, to: server, addr: Ipv6Addr::LOCALHOST.into() },
         }
@@ -301,10 +308,27 @@ pub static SCENARIOS: &[Scenario] = &[
         ..GUEST
     },
     Scenario {
+        name: "delay",
+        about: "datagrams that a netem of the client holds back, 100, 10 and 1 ms",
+        steps: &[
+            Step::Flow(Way::V4, delayed::<100, 5>),
+            Step::Flow(Way::V4, delayed::<10, 20>),
+            Step::Flow(Way::V4, delayed::<1, 50>),
+        ],
+        ..GUEST
+    },
+    Scenario {
         name: "ovs",
         about: "ping, TCP and UDP between two ports of an Open vSwitch datapath",
         topology: Topology { middle: Middle::OpenVSwitch, layers: &[] },
         steps: &[Step::Flow(Way::V4, ping), Step::Flow(Way::V4, bulk), Step::Flow(Way::V6, echo)],
+        ..GUEST
+    },
+    Scenario {
+        name: "ovs-host",
+        about: "ping through Open vSwitch with its daemon, and between its host and others",
+        topology: Topology { middle: Middle::Switch, layers: &[] },
+        steps: &[Step::Flow(Way::V4, ping), Step::Flow(Way::In, ping), Step::Flow(Way::Out, ping)],
         ..GUEST
     },
     // Last of them: TCP may go on to send, and the link to lose, what ends the connection.
@@ -412,6 +436,14 @@ fn lossy(ends: &Ends) -> Result<String> {
     let line = bulk(ends)?;
     let again = ends.from.growth(&before, "TcpRetransSegs", 1)?;
     as_meant(format!("{line}, {again} segments sent again"), again > 0)
+}
+
+/// Sends datagrams through a netem that holds each back so long.
+fn delayed<const MS: u64, const COUNT: usize>(Ends { from, to, addr }: &Ends) -> Result<String> {
+    // Resolves the address: see `ping`.
+    traffic::ping(from, *addr, 1)?;
+    let delayed = Delayed::send(from, to, MS, COUNT)?;
+    as_meant(delayed.to_string(), delayed.arrived == delayed.sent)
 }
 
 /// Pings while somebody listens.

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use crate::host::Host;
 use crate::net::{Net, await_link, batch};
+use crate::switch::Switch;
 use crate::traffic::{BULK_PORT, DROP_PORT, SHORT_PORT};
 
 /// How client and server are joined.
@@ -24,6 +25,9 @@ pub enum Middle {
     Bridge,
     /// The kernel's Open vSwitch datapath bridges, by flows that are there from the start.
     OpenVSwitch,
+    /// Open vSwitch with its daemon switches, and the host has an address in the subnet of client and server; the client is a
+    /// virtual machine as far as the host sees it: it is behind a tap device.
+    Switch,
 }
 
 /// Something laid over the links.
@@ -64,16 +68,18 @@ impl Topology {
 }
 
 impl Middle {
-    /// Has the host in the middle switch, unless it routes.
-    pub(crate) fn set_up(self, host: &Host) -> Result<()> {
+    /// Has the host in the middle switch, unless it routes; returns what must live as long as that.
+    pub(crate) fn set_up(self, host: &Host) -> Result<Option<Switch>> {
         match self {
-            Self::Router => Ok(()),
+            Self::Switch => Ok(Some(Switch::begin(host)?)),
+            Self::Router => Ok(None),
             Self::Bridge => {
                 let ports = "link set left master bridge\nlink set right master bridge\n";
                 batch(host, &format!("link add bridge type bridge\n{ports}link set bridge up\n"))?;
-                await_link(host, "bridge")
+                await_link(host, "bridge")?;
+                Ok(None)
             }
-            Self::OpenVSwitch => datapath(host),
+            Self::OpenVSwitch => datapath(host).map(|()| None),
         }
     }
 }
@@ -95,7 +101,7 @@ fn datapath(host: &Host) -> Result<()> {
 impl Layer {
     /// Sets it up.
     pub(crate) fn add(self, net: &Net) -> Result<()> {
-        let Net { client, router, server } = net;
+        let Net { client, router, server, .. } = net;
         let (near, far) = (client.v4(), server.v4());
         match self {
             Self::Masquerade => nat(router, "postrouting", "100", "oifname \"right\" masquerade"),

@@ -17,7 +17,7 @@ fn is_in(row: &Row, host: &Host) -> bool {
 fn a_sender_is_known_by_its_process_and_receiving_is_softirq() {
     let Some(_turn) = beside_others() else { return };
     let net = Net::new().unwrap();
-    let Net { client, router, server } = &net;
+    let Net { client, router, server, .. } = &net;
     // The first one would wait for the neighbour and be sent by whoever receives its answer.
     traffic::ping(client, server.v4(), 1).unwrap();
     let mut sender = 0;

@@ -27,7 +27,7 @@ fn at<'a>(rows: &'a [Row], host: &Host, probe: &str) -> Vec<&'a Row> {
 fn a_masqueraded_packet_is_followed_to_its_delivery() {
     let Some(_turn) = beside_others() else { return };
     let net = Net::with_nat().unwrap();
-    let Net { client, router, server } = &net;
+    let Net { client, router, server, .. } = &net;
     let args = only_with(&[client, router, server], &["--src", "10.77.1.2", "--proto", "udp"]);
     let recording = record(&args, || {
         assert_eq!(traffic::udp_echo(client, server, server.at(7001), 20, 100).unwrap().answered, 20);
@@ -48,7 +48,7 @@ fn a_masqueraded_packet_is_followed_to_its_delivery() {
 fn a_masqueraded_connection_is_followed_to_its_delivery() {
     let Some(_turn) = beside_others() else { return };
     let net = Net::with_nat().unwrap();
-    let Net { client, router, server } = &net;
+    let Net { client, router, server, .. } = &net;
     let args = only_with(&[client, router, server], &["--src", "10.77.1.2", "--proto", "tcp"]);
     let recording = record(&args, || {
         assert_eq!(traffic::tcp_short(client, server, server.at(8001), 5).unwrap(), 5);
@@ -82,7 +82,7 @@ fn beside_heavy_traffic(net: &Net, work: impl FnOnce()) {
 fn an_address_that_another_packet_reuses_is_not_followed() {
     let Some(_turn) = undisturbed() else { return };
     let net = Net::new().unwrap();
-    let Net { client, router, server } = &net;
+    let Net { client, router, server, .. } = &net;
     let args = only_with(&[client, router, server], &["--proto", "icmp"]);
     let recording = record(&args, || {
         beside_heavy_traffic(&net, || {
@@ -133,7 +133,7 @@ fn a_drop_at_an_address_that_was_followed_is_not_taken_for_the_packet_delivered_
 fn what_matched_is_followed_to_its_end_beside_heavy_traffic() {
     let Some(_turn) = undisturbed() else { return };
     let net = Net::new().unwrap();
-    let Net { client, router, server } = &net;
+    let Net { client, router, server, .. } = &net;
     let args = only_with(&[client, router, server], &["--port", "7001"]);
     let recording = record(&args, || {
         beside_heavy_traffic(&net, || {
@@ -163,7 +163,7 @@ fn what_matched_is_followed_to_its_end_beside_heavy_traffic() {
 fn a_timers_event_is_not_taken_for_the_packet_delivered_before() {
     let Some(_turn) = beside_others() else { return };
     let net = Net::new().unwrap();
-    let Net { client, router, server } = &net;
+    let Net { client, router, server, .. } = &net;
     let at = server.at(8001);
     let listener = server.run(|| Ok(TcpListener::bind(at)?)).unwrap();
     let mut stream = client.run(|| Ok(TcpStream::connect(at)?)).unwrap();

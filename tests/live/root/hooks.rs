@@ -1,14 +1,12 @@
 //! Every hook of the profile fires in its scenario.
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use lab::{Host, Net, traffic};
+use lab::{Host, Net, tap, traffic};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
 
@@ -118,7 +116,7 @@ fn from_a_tap_with_fragments(net: &Net) -> Result<()> {
 
 /// Makes a tap device and sends a frame from it.
 fn send_from_tap(host: &Host, flags: i16) -> Result<()> {
-    let mut tap = host.run(|| Ok(tap(flags | (libc::IFF_TAP | libc::IFF_NO_PI) as i16)?))?;
+    let mut tap = host.run(|| Ok(tap("taplive", flags)?))?;
     host.sh("ip", &["link", "set", "taplive", "up"])?;
     let mut frame = vec![0xff; 12];
     frame.extend([0x08, 0x00]);
@@ -126,20 +124,6 @@ fn send_from_tap(host: &Host, flags: i16) -> Result<()> {
     frame.resize(60, 0);
     tap.write_all(&frame)?;
     Ok(())
-}
-
-/// A tap device, which is gone when the file is closed.
-fn tap(flags: i16) -> std::io::Result<File> {
-    let file = File::options().read(true).write(true).open("/dev/net/tun")?;
-    // SAFETY: an `ifreq` of zeroes is valid: no name, no flags.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    request.ifr_name.iter_mut().zip(b"taplive").for_each(|(to, from)| *to = *from as libc::c_char);
-    request.ifr_ifru.ifru_flags = flags;
-    // SAFETY: TUNSETIFF reads and writes an `ifreq`, which lives until it returns.
-    match unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) } {
-        0 => Ok(file),
-        _ => Err(std::io::Error::last_os_error()),
-    }
 }
 
 /// An IPv4 packet from the client.
