@@ -557,8 +557,9 @@ fn between_machines(read: u64) -> String {
         line(100, "netif_receive_skb", "vnet0"),
         line(150, "net_dev_queue", "vnet1"),
         line(400, "net_dev_start_xmit", "vnet1"),
-        line(400 + read, "skb_copy_datagram_iovec", "vnet1"),
-        line(401 + read, "consume_skb", "vnet1"),
+        // These rows have no device.
+        format!("{} probe=skb_copy_datagram_iovec skb={:016x}\n", 400 + read, 0xffff_8881_0000_0100_u64),
+        format!("{} probe=consume_skb skb={:016x}\n", 401 + read, 0xffff_8881_0000_0100_u64),
     ]
     .concat()
 }
@@ -569,14 +570,14 @@ fn virtual_machines_have_limits() {
     let asked = |read| {
         let lab = Lab::new();
         write(&lab.path("a.ntc"), with_probes(&probes), &between_machines(read));
-        ask(&lab, &["--model", "vm-vm,vm-rx"])
+        ask(&lab, &["--model", "vm-vm,vhost"])
     };
     let answer = asked(199);
     let way = &answer["models"][0]["legs"][2];
     assert_eq!([&way["from"], &way["sum"]], [&Value::Null, &300_000.into()], "the whole way");
     assert_eq!([&way["limit"]["ns"], &way["limit"]["abnormal"]], [300_000, 1]);
     let vhost = |answer: &Value| {
-        let line = leg(answer, "vm-rx", "vm-device", "vm-read");
+        let line = leg(answer, "vhost", "vm-device", "vm-read");
         [line["sum"].clone(), line["limit"]["abnormal"].clone()]
     };
     assert_eq!(vhost(&answer), [199_000, 0]);

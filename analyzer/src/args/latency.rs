@@ -22,7 +22,7 @@ Models, of which those with * are shown where none is asked for:
   qdisc, backlog                                           where packets wait
   rx-read, rx-queue, tx-send, tx-driver, tx-acked          nettrace's recipes
   send-ack                                                 from TCP data to its acknowledgment, without functions
-  system-tx, system-rx, vm-tx, vm-rx, vm-vm, internal-port, ovs-upcall, ovs-icmp-rtt, ovs-icmp-answer
+  system-tx, system-rx, vm-tx, vm-rx, vm-vm, vhost, internal-port, ovs-upcall, ovs-icmp-rtt, ovs-icmp-answer
                                                            Open vSwitch and virtual machines, as everoute has them
 
 A stage is one of a model, one of the recorder's catalog, a probe, or NAME:return, where a function returns. Up to 4,096 times of a line its percentiles are exact;
