@@ -39,7 +39,12 @@ pub fn check(capture: &Capture) -> Result<Vec<u64>, String> {
     }
     let mut returned = HashSet::new();
     for (entry, row) in &returns {
-        let Some(call) = calls.get(entry) else {
+        // No name is that of the first row of CPU 0, or, where its row was lost, that of any call.
+        if entry.is_none() && lost {
+            continue;
+        }
+        let entry = entry.unwrap_or(0);
+        let Some(call) = calls.get(&entry) else {
             if lost {
                 continue;
             }
@@ -56,7 +61,7 @@ pub fn check(capture: &Capture) -> Result<Vec<u64>, String> {
 }
 
 /// Takes the rows of a batch apart: calls by their names, and returns with the names of their calls.
-fn take(batch: &Batch, calls: &mut HashMap<u64, Row>, returns: &mut Vec<(u64, Row)>) {
+fn take(batch: &Batch, calls: &mut HashMap<u64, Row>, returns: &mut Vec<(Option<u64>, Row)>) {
     let number = |column| batch.unsigned(column);
     let (ts, seq, cpu) = (number(ColumnId::Ts), number(ColumnId::Seq), number(ColumnId::Cpu));
     let (skb, entry) = (number(ColumnId::Skb), number(ColumnId::Entry));
@@ -71,7 +76,7 @@ fn take(batch: &Batch, calls: &mut HashMap<u64, Row>, returns: &mut Vec<(u64, Ro
             skb: skb.get(i).unwrap_or(0),
         };
         if entry.get(i).is_some() || row.kind == "ret" {
-            returns.push((entry.get(i).unwrap_or(0), row));
+            returns.push((entry.get(i), row));
         } else {
             calls.insert(cpu.get(i).unwrap_or(0) << 48 | seq, row);
         }
