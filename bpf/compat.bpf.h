@@ -138,6 +138,59 @@ static __always_inline bool read_number(__u32 *value, const void *from, __u32 si
 	return true;
 }
 
+/* Bytes of a packet that lie in a page. */
+struct piece {
+	const void *at;
+	__u32 len;
+};
+
+#define NET_IOV 1 /* of skb_frag.netmem: memory of a device (include/net/netmem.h) */
+#define PAGE_SHIFT 12
+
+/* arch/x86: where the array of all pages and the mapping of all memory begin; KASLR moves them. */
+extern const void vmemmap_base __ksym __weak;
+extern const void page_offset_base __ksym __weak;
+
+static __always_inline __u64 read_piece(struct piece *piece, const struct skb_shared_info *shared)
+{
+	const struct bio_vec *vec = shared->frags;
+	const struct skb_frag *frag = (void *)vec;
+
+	if (bpf_core_field_exists(frag->netmem)) {
+		piece->len = BPF_CORE_READ(frag, len);
+		piece->at = (void *)(__u64)BPF_CORE_READ(frag, offset);
+		return BPF_CORE_READ(frag, netmem);
+	}
+	piece->len = BPF_CORE_READ(vec, bv_len);
+	piece->at = (void *)(__u64)BPF_CORE_READ(vec, bv_offset);
+	return (__u64)BPF_CORE_READ(vec, bv_page);
+}
+
+/*
+ * What of a packet comes behind its linear part: drivers may leave all but the
+ * headers in pages, and so do senders that do not copy (splice, zerocopy). A
+ * page's address is page_address()'s of x86-64 with KASLR; 0 bytes elsewhere,
+ * and where the kernel does not tell its variables (CONFIG_KALLSYMS_ALL).
+ */
+static __always_inline void first_piece(const struct sk_buff *skb, struct piece *piece)
+{
+	const struct skb_shared_info *shared = BPF_CORE_READ(skb, head) + BPF_CORE_READ(skb, end);
+	__u64 pages = 0, memory = 0, page;
+
+	piece->len = 0;
+	if (!&vmemmap_base || !&page_offset_base || !BPF_CORE_READ(shared, nr_frags) ||
+	    bpf_probe_read_kernel(&pages, sizeof(pages), &vmemmap_base) ||
+	    bpf_probe_read_kernel(&memory, sizeof(memory), &page_offset_base))
+		return;
+	page = read_piece(piece, shared);
+	if (page & NET_IOV) {
+		piece->len = 0;
+		return;
+	}
+	page = (page - pages) / bpf_core_type_size(struct page);
+	piece->at += memory + (page << PAGE_SHIFT);
+}
+
 /*
  * The VLAN's tag beside a packet: its protocol and its number; 0 if there is none.
  * Until 6.2 a bit says whether there is one, and the rest may be an old one's.

@@ -18,7 +18,7 @@ static __always_inline __u64 emit_packet(struct packet *p, __u32 probe, enum acc
 	struct long_record *e;
 	__u64 id;
 
-	read_header(p, WORDS, how);
+	read_whole_header(p, how);
 	if (wants_long_header(p)) {
 		e = begin(probe, sizeof(*e));
 		if (!e)

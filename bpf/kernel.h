@@ -271,10 +271,29 @@ struct nft_traceinfo___6_3 {
 	const struct nft_verdict *verdict;
 };
 
+struct page {
+};
+
+/* skb_frag_t until 6.9 */
+struct bio_vec {
+	struct page *bv_page;
+	unsigned int bv_len;
+	unsigned int bv_offset;
+};
+
+/* skb_frag_t since 6.9 */
+struct skb_frag {
+	unsigned long netmem;
+	unsigned int len;
+	unsigned int offset;
+};
+
 struct skb_shared_info {
+	__u8 nr_frags;
 	unsigned short gso_size;
 	unsigned short gso_segs;
 	struct sk_buff *frag_list;
+	struct bio_vec frags[1];
 };
 
 struct sk_buff {

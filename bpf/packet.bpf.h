@@ -102,6 +102,61 @@ static __always_inline void read_header(struct packet *p, __u8 words, enum acces
 		p->available = 0;
 }
 
+/* Puts what a piece begins with behind the `at` bytes of the header that are there. */
+static __always_inline void join(struct packet *p, __u32 at, const struct piece *piece)
+{
+	__u32 len = piece->len;
+
+	barrier_var(len); /* older verifiers forget a bound that another copy has */
+	if (len > HEADER_SHORT - at)
+		len = HEADER_SHORT - at;
+	if (bpf_probe_read_kernel(p->header + at, len, piece->at))
+		return;
+	p->network = piece->at - at;
+	p->available = at + piece->len;
+}
+
+/* Where a linear part ends whose payload is in pages: before or behind IP's header, and that of UDP or of an echo. */
+#define ENDS (1ULL << 0 | 1ULL << 20 | 1ULL << 28 | 1ULL << 40 | 1ULL << 48)
+
+static __noinline void join_pages(struct packet *p)
+{
+	const struct sk_buff *skb = p->skb;
+	struct piece piece;
+
+	if (p->network + p->available != (void *)p->head + BPF_CORE_READ(skb, tail))
+		return;
+	first_piece(skb, &piece);
+	if (!piece.len)
+		return;
+	switch (p->available) { /* each its own: the verifier wants the stack's offsets to be constants */
+	case 0:
+		join(p, 0, &piece);
+		break;
+	case 20:
+		join(p, 20, &piece);
+		break;
+	case 28:
+		join(p, 28, &piece);
+		break;
+	case 40:
+		join(p, 40, &piece);
+		break;
+	case 48:
+		join(p, 48, &piece);
+		break;
+	}
+}
+
+/* For a record, once the filters are through: bytes before the ends of a linear part are in `header` only. */
+static __always_inline void read_whole_header(struct packet *p, enum access how)
+{
+	read_header(p, WORDS, how);
+	if (__builtin_expect(p->available < HEADER_SHORT, 0) && ENDS >> p->available & 1 &&
+	    get32(&p->skb->data_len, how))
+		join_pages(p);
+}
+
 static __always_inline __u32 packet_ifindex(const struct packet *p, enum access how)
 {
 	return p->dev ? get32(&p->dev->ifindex, how) : 0;

@@ -331,7 +331,7 @@ static __always_inline void fill_stack(struct full_record *e, void *ctx, __u32 p
 static __always_inline void fill_long_header(__u8 *to, struct record *r, struct packet *p,
 					     enum access how)
 {
-	read_header(p, WORDS, how);
+	read_whole_header(p, how);
 	__builtin_memcpy(__builtin_assume_aligned(to, 8), p->header, HEADER_SHORT);
 	r->header_len = HEADER_SHORT;
 	r->parts |= PART_HEADER_LONG;
