@@ -35,6 +35,10 @@ pub struct Metadata {
     /// Modules of the kernel that were loaded while recording: what packets did in their functions is not in the file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub late_modules: Vec<String>,
+    /// How many payload bytes `payload_hash` covers, see [`crate::schema::FINGERPRINT_BYTES`]. Absent (0) where an older recorder
+    /// took as many of 32 as it saw: such a hash may differ between hosts.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub fingerprint_bytes: u32,
     /// The first and the last sample of the clocks; one each second stands in the table.
     pub clocks: Vec<ClockSample>,
     /// When recording began, ns of CLOCK_MONOTONIC.
@@ -43,6 +47,12 @@ pub struct Metadata {
     pub stopped: Option<Stopped>,
     /// Events counted, recorded and lost.
     pub totals: Totals,
+}
+
+/// Whether a number says nothing.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The host that was recorded.

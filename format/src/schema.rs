@@ -19,6 +19,10 @@ pub const FORMAT_MAJOR: u32 = 2;
 /// Minor version. It changes when a column, a kind or a metadata key is added, which older readers ignore.
 pub const FORMAT_MINOR: u32 = 1;
 
+/// How many payload bytes `payload_hash` covers. A UDP datagram over IPv4 without options has 36 in the recorder's short
+/// header.
+pub const FINGERPRINT_BYTES: usize = 32;
+
 /// All types. A file names a type by its position here.
 pub(crate) const TYPES: [Type; 8] = [U8, U16, U32, U64, I64, Bool, Text, Bytes];
 

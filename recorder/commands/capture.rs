@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use ntc::schema::FINGERPRINT_BYTES;
 use ntc::{ClockSample, Count, Metadata, Options, Stopped, Writer};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -103,6 +104,7 @@ fn describe(args: &Capture, enums: &Enums) -> Metadata {
         filters: filters.collect(),
         enums: named.into_iter().map(|(name, members)| (name.to_owned(), members.clone())).collect(),
         interfaces: host::interfaces(sample.monotonic),
+        fingerprint_bytes: FINGERPRINT_BYTES as u32,
         clocks: vec![sample],
         started: sample.monotonic,
         ..Metadata::default()

@@ -6,12 +6,10 @@ use etherparse::{
     EtherType, IpFragOffset, LaxNetSlice, LaxSlicedPacket, TcpOptionElement, TcpSlice, TransportSlice,
     UdpSlice,
 };
+use ntc::schema::FINGERPRINT_BYTES;
 use twox_hash::XxHash64;
 
 use crate::bpf::types::constant;
-
-/// Payload bytes that the fingerprint covers.
-const FINGERPRINT: usize = 32;
 
 /// Bytes of the header of UDP.
 const UDP_HEADER: u16 = 8;
@@ -41,7 +39,7 @@ pub struct Header {
     pub echo: Option<(u16, u16)>,
     /// What it carries, and the VNI or key.
     pub tunnel: Option<(&'static str, Option<u32>)>,
-    /// Hash of the first payload bytes.
+    /// The payload's fingerprint: see [`FINGERPRINT_BYTES`].
     pub payload: Option<u64>,
 }
 
@@ -86,10 +84,21 @@ pub fn decode(ethertype: u16, bytes: &[u8]) -> Header {
         None => {}
     }
     if let Some(transport) = &packet.transport {
-        decode_transport(&mut header, transport);
+        decode_transport(&mut header, transport, packet.net.as_ref().map_or(0, carried));
     }
     header.tunnel = tunnel(&header, packet.transport.as_ref(), &packet);
     header
+}
+
+/// Bytes of what a packet carries behind its network headers, by what these say.
+fn carried(net: &LaxNetSlice<'_>) -> usize {
+    match net {
+        LaxNetSlice::Ipv4(ip) => ip.header().payload_len().unwrap_or_default().into(),
+        LaxNetSlice::Ipv6(ip) => {
+            usize::from(ip.header().payload_length()).saturating_sub(ip.extensions().slice().len())
+        }
+        LaxNetSlice::Arp(_) => 0,
+    }
 }
 
 /// A fragment's place, unless the packet is whole.
@@ -117,25 +126,28 @@ fn arp_addresses(slice: &[u8]) -> Option<(IpAddr, IpAddr)> {
     (slice.get(4..6)? == [6, 4]).then_some((address(14)?, address(24)?))
 }
 
-/// Ports, TCP, ICMP and the payload's fingerprint.
-fn decode_transport(header: &mut Header, transport: &TransportSlice<'_>) {
+/// Ports, TCP, ICMP and the payload's fingerprint; `len` bytes are the transport's. TCP has none: a segment is known by its
+/// sequence number, and where it begins and ends changes on its way.
+fn decode_transport(header: &mut Header, transport: &TransportSlice<'_>, len: usize) {
+    let behind = |slice: &[u8], payload: &[u8]| {
+        fingerprint(payload, (len + payload.len()).saturating_sub(slice.len()))
+    };
     match transport {
         TransportSlice::Udp(udp) => {
             header.ports = Some((udp.source_port(), udp.destination_port()));
-            header.payload = fingerprint(udp.payload());
+            header.payload = fingerprint(udp.payload(), udp.length().saturating_sub(UDP_HEADER).into());
         }
         TransportSlice::Tcp(tcp) => {
             header.ports = Some((tcp.source_port(), tcp.destination_port()));
             header.tcp = Some(decode_tcp(tcp));
-            header.payload = fingerprint(tcp.payload());
         }
         TransportSlice::Icmpv4(icmp) => {
             decode_icmp(header, icmp.slice(), &[0, 8]);
-            header.payload = fingerprint(icmp.payload());
+            header.payload = behind(icmp.slice(), icmp.payload());
         }
         TransportSlice::Icmpv6(icmp) => {
             decode_icmp(header, icmp.slice(), &[128, 129]);
-            header.payload = fingerprint(icmp.payload());
+            header.payload = behind(icmp.slice(), icmp.payload());
         }
         _ => {}
     }
@@ -165,10 +177,10 @@ fn decode_icmp(header: &mut Header, slice: &[u8], echoes: &[u8]) {
     }
 }
 
-/// Hash of the first payload bytes.
-fn fingerprint(payload: &[u8]) -> Option<u64> {
-    let seen = payload.get(..FINGERPRINT).unwrap_or(payload);
-    (!seen.is_empty()).then(|| XxHash64::oneshot(0, seen))
+/// Hash of the first bytes of a payload of `len`, if all of them were seen.
+fn fingerprint(seen: &[u8], len: usize) -> Option<u64> {
+    let covered = seen.get(..len.min(FINGERPRINT_BYTES))?;
+    (!covered.is_empty()).then(|| XxHash64::oneshot(0, covered))
 }
 
 /// The tunnel that a packet is, by its protocol or UDP port.
@@ -229,6 +241,28 @@ mod tests {
         assert_eq!(header.ports, Some((1000, 53)));
         assert_eq!((header.l4, header.ttl), (Some(17), Some(64)));
         assert!(header.payload.is_some() && header.fragment.is_none());
+    }
+
+    #[test]
+    fn a_fingerprint_is_the_same_however_much_is_seen_or_absent() {
+        let payload: Vec<u8> = (0..100).collect();
+        for len in [0, 1, 20, 31, 32, 33, 100] {
+            let udp = PacketBuilder::ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64).udp(1000, 53);
+            let echo = PacketBuilder::ipv6([1; 16], [2; 16], 64).icmpv6_echo_request(7, 1);
+            let mut ping = Vec::new();
+            echo.write(&mut ping, &payload[..len]).unwrap();
+            for (ethertype, bytes, headers) in [(0x0800, built(udp, &payload[..len]), 28), (0x86dd, ping, 48)]
+            {
+                let of = |seen: &[u8]| decode(ethertype, seen).payload;
+                let needed = headers + len.min(FINGERPRINT_BYTES);
+                assert_eq!(of(&bytes).is_some(), len > 0, "{len}");
+                // A frame that is shorter than Ethernet wants it is padded.
+                assert_eq!(of(&[&bytes[..], &[0; 30]].concat()), of(&bytes), "{len}");
+                (headers..=bytes.len()).for_each(|end| {
+                    assert_eq!(of(&bytes[..end]), of(&bytes).filter(|_| end >= needed), "{len} to {end}");
+                });
+            }
+        }
     }
 
     #[test]

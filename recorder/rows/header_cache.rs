@@ -1,6 +1,7 @@
 //! Packet headers: decoded once while they stay the same, and stored only when they change.
 
 use ntc::Rows;
+use ntc::schema::FINGERPRINT_BYTES;
 
 use super::dictionary_keys::DictionaryKeys;
 use super::header::{self, Header};
@@ -85,7 +86,8 @@ impl HeaderCache {
             && seen.bytes.get(..usize::from(seen.len)) == Some(bytes);
         if !same {
             rows.header.put(row, bytes);
-            let fields = decode(rows, keys, ethertype.0, bytes.get(ethertype.1..).unwrap_or_default());
+            let header = bytes.get(ethertype.1..).unwrap_or_default();
+            let fields = decode((rows, keys), ethertype.0, header, r.gso_size);
             let entry = &mut self.0[slot];
             (entry.skb, entry.batch, entry.ethertype, entry.fields) = (r.skb, batch, ethertype.0, fields);
             let len = bytes.len().min(LONGEST);
@@ -119,9 +121,18 @@ impl HeaderCache {
     }
 }
 
-/// Decodes a header and finds the keys of its texts.
-fn decode(rows: &mut Rows, keys: &mut DictionaryKeys, ethertype: u16, bytes: &[u8]) -> Fields {
-    let header = header::decode(ethertype, bytes);
+/// Decodes a header and finds the keys of its texts. Segments of `gso_size` that are shorter than the fingerprint have
+/// others than the packet that they are cut from.
+fn decode(
+    (rows, keys): (&mut Rows, &mut DictionaryKeys),
+    ethertype: u16,
+    bytes: &[u8],
+    gso_size: u16,
+) -> Fields {
+    let mut header = header::decode(ethertype, bytes);
+    if gso_size > 0 && usize::from(gso_size) < FINGERPRINT_BYTES {
+        header.payload = None;
+    }
     let addresses = header
         .addresses
         .map(|(source, destination)| (keys.address(rows, source).0, keys.address(rows, destination).1));

@@ -144,7 +144,12 @@ pub const COLUMNS: &[Column] = &[
         "vxlan, geneve, wireguard, gre, ipip, sit or ip6tnl where the packet carries one",
     ),
     opt("tunnel_id", U32, Dictionary, "VNI or GRE key"),
-    opt("payload_hash", U64, Dictionary, "hash of the first 32 payload bytes (or as many as were seen)"),
+    opt(
+        "payload_hash",
+        U64,
+        Dictionary,
+        "hash of the first 32 bytes of a UDP or ICMP payload, or of all if it is shorter; the same on all hosts",
+    ),
     opt("reason", Text, Dictionary, "drop reason or reset reason, by the recording kernel's own enum"),
     opt("location", Text, Dictionary, "function+offset that freed the packet"),
     opt("stack", Text, Dictionary, "folded kernel stack, innermost first: a+0x1;b+0x2"),
