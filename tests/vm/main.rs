@@ -14,6 +14,7 @@ mod guest;
 mod judge;
 mod latency;
 mod numbered;
+mod pairs;
 mod returns;
 #[path = "../truth/mod.rs"]
 mod truth;
