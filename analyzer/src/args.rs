@@ -10,8 +10,10 @@ use words::{Device, Flags, Network, Protocol, Range};
 use crate::expression::{Asked, Expression};
 
 mod latency;
+mod path;
 
 pub use latency::{HistogramStyle, Latency, LatencyBy};
+pub use path::Path;
 
 /// Diagnoses packet lives in captures of ntrec.
 #[derive(Debug, Parser)]
@@ -32,6 +34,7 @@ Examples:
   ntana drops host1.ntc --by flow            who is hit
   ntana stats host1.ntc --by dev,probe       events and bytes by any columns
   ntana latency host1.ntc                    where the time goes, from stage to stage
+  ntana path host1.ntc host2.ntc             where packets are lost or late: which host, which network
   ntana query 'select dev, sum(len) from events group by dev' host1.ntc
   ntana info host1.ntc                       what the capture holds and what is missing";
 
@@ -47,6 +50,7 @@ impl Cli {
             Command::Trace(args) => (&mut args.input, &mut args.filter),
             Command::Drops(args) => (&mut args.input, &mut args.filter),
             Command::Latency(args) => (&mut args.input, &mut args.filter),
+            Command::Path(args) => (&mut args.input, &mut args.filter),
             Command::Replay(args) => (&mut args.input, &mut args.filter),
             Command::Stats(args) => (&mut args.input, &mut args.filter),
             Command::Query(_) | Command::Info(_) | Command::Repair(_) => return Ok(()),
@@ -92,6 +96,8 @@ pub enum Command {
     Drops(Drops),
     /// Where the time goes: times between the stages of a packet's way
     Latency(Latency),
+    /// Where packets are lost or late: inside which host, or on the network between two
+    Path(Path),
     /// The events as they came, one line each
     Replay(Replay),
     /// Events and bytes, counted by any columns and by time
@@ -112,6 +118,7 @@ impl Command {
             | Self::Trace(Trace { input, .. })
             | Self::Drops(Drops { input, .. })
             | Self::Latency(Latency { input, .. })
+            | Self::Path(Path { input, .. })
             | Self::Replay(Replay { input, .. })
             | Self::Stats(Stats { input, .. })
             | Self::Info(Info { input }) => &input.files,

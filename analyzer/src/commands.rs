@@ -4,6 +4,7 @@ pub mod diag;
 pub mod drops;
 pub mod info;
 pub mod latency;
+pub mod path;
 pub mod query;
 pub mod repair;
 pub mod replay;

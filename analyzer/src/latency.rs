@@ -4,7 +4,7 @@
 //! of the legs, [`halves`] and [`unacked`] find what answers a packet, [`baseline`] compares two captures.
 
 pub mod baseline;
-pub mod distribution;
+mod distribution;
 mod fold;
 mod halves;
 pub mod legs;
@@ -12,6 +12,7 @@ pub mod model;
 mod unacked;
 pub mod walk;
 
+pub use distribution::Distribution;
 pub use fold::{Counted, Ends, Measured, Slow, measure};
 
 use crate::args::LatencyBy;

@@ -1,7 +1,8 @@
 //! The analysis behind `ntana`: a capture becomes events, events become lives, lives become answers.
 //!
 //! Reading order: [`scan`] delivers [`event`]s in time order, [`lifecycle`] rebuilds what happened to each packet,
-//! [`diag`] groups what went wrong by root cause, [`latency`] says how long what took, [`commands`] show the answers.
+//! [`journey`] joins those of one packet on several hosts, [`diag`] groups what went wrong by root cause, [`latency`] says how
+//! long what took, [`commands`] show the answers.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +16,7 @@ mod diag;
 mod event;
 pub mod expression;
 mod filter;
+mod journey;
 pub mod knowledge;
 mod latency;
 mod lifecycle;

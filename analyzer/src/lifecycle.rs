@@ -6,6 +6,7 @@
 //! stage that the event shows.
 
 mod calls;
+pub mod crossing;
 mod delivery;
 mod identity;
 mod life;
@@ -27,6 +28,8 @@ use crate::loss::Losses;
 use crate::names::{Name, Names};
 use crate::rule::Rule;
 use calls::{Calls, LifeRef};
+use crossing::Crossings;
+pub use crossing::{Crossing, Key, KeyKind, Way};
 use delivery::{Received, Starts};
 pub use identity::Echo;
 use identity::Identity;
@@ -104,6 +107,8 @@ pub enum Keep {
     Sightings,
     /// All of that.
     All,
+    /// Where they crossed devices, beside their summary.
+    Crossings,
 }
 
 impl Keep {
@@ -156,6 +161,8 @@ pub struct Lives<'a> {
     received: Received,
     /// By CPU, packets that drivers have and have not answered for.
     starts: Starts,
+    /// What makes crossings of events.
+    crossings: Crossings,
     /// Lives by the calls that have not returned.
     calls: Calls,
     /// Lives that have ended and await the returns of their calls.
@@ -203,6 +210,7 @@ impl<'a> Lives<'a> {
             open: AHashMap::default(),
             received: Received::default(),
             starts: Starts::default(),
+            crossings: Crossings::default(),
             calls: Calls::default(),
             lingering: VecDeque::new(),
             kept: 0,
@@ -430,6 +438,11 @@ impl<'a> Lives<'a> {
             life.sightings.push(sighting);
             self.kept += 1;
         }
+        if self.keep == Keep::Crossings
+            && let Some(crossing) = self.crossings.of(event)
+        {
+            self.kept += usize::from(life.cross(crossing));
+        }
     }
 
     /// A socket has something to read: the packet that its CPU received last was delivered.
@@ -491,9 +504,10 @@ impl<'a> Lives<'a> {
         life.outcome = decide(life, end);
         self.tally.outcomes.add(&life.outcome);
         done(life);
-        self.kept -= life.rows.len() + life.sightings.len();
+        self.kept -= life.rows.len() + life.sightings.len() + life.crossings.len();
         life.rows.clear();
         life.sightings.clear();
+        life.crossings.clear();
         life.skb = 0;
         self.unused.push(slot);
     }

@@ -28,6 +28,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Trace(args) => commands::trace::run(args, &mut out),
         Command::Drops(args) => commands::drops::run(args, &mut out),
         Command::Latency(args) => commands::latency::run(args, &mut out),
+        Command::Path(args) => commands::path::run(args, &mut out),
         Command::Replay(args) => commands::replay::run(args, &mut out),
         Command::Stats(args) => commands::stats::run(args, &mut out),
         Command::Query(args) => commands::query::run(args, &mut out),

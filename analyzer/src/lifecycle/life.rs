@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::crossing::{Crossing, Way};
 use super::identity::{Echo, Heading, Identity, Passage, Same};
 use super::outcome::{End, Evidence, Outcome};
 use super::sighting::Sighting;
@@ -69,6 +70,8 @@ pub struct Life<'a> {
     pub rows: Vec<Row<'a>>,
     /// Where it was seen, where that is kept.
     pub sightings: Vec<Sighting<'a>>,
+    /// Where it crossed devices, where that is kept.
+    pub crossings: Vec<Crossing<'a>>,
     /// Whether events were lost during the life.
     pub touched_by_loss: bool,
     /// Whether one of its events matched the filter.
@@ -160,6 +163,26 @@ impl<'a> Life<'a> {
         &mut self.hops[index]
     }
 
+    /// Notes that it crosses a device; returns whether that is one crossing more. Of a packet that is received what counts is
+    /// the first time, with the first header that was recorded; of one that is sent the last.
+    pub(super) fn cross(&mut self, crossing: Crossing<'a>) -> bool {
+        match self.crossings.last_mut().filter(|before| crossing.repeats(before)) {
+            Some(before) if crossing.way == Way::Out => {
+                *before = crossing;
+                false
+            }
+            Some(before) if before.flow.is_none() => {
+                *before = Crossing { ts: before.ts, ..crossing };
+                false
+            }
+            Some(_) => false,
+            None => {
+                self.crossings.push(crossing);
+                true
+            }
+        }
+    }
+
     /// Notes a verdict that ends it.
     pub(super) fn set_final_verdict(&mut self, rule: Rule<'a>) {
         let verdict = self.verdict.get_or_insert_with(|| Box::new(rule));
@@ -174,10 +197,12 @@ impl<'a> Life<'a> {
     pub(super) fn reset(&mut self, skb: u64) {
         let (mut hops, mut rows) = (std::mem::take(&mut self.hops), std::mem::take(&mut self.rows));
         let mut sightings = std::mem::take(&mut self.sightings);
+        let mut crossings = std::mem::take(&mut self.crossings);
         hops.clear();
         rows.clear();
         sightings.clear();
-        *self = Self { skb, hops, rows, sightings, ..Self::default() };
+        crossings.clear();
+        *self = Self { skb, hops, rows, sightings, crossings, ..Self::default() };
     }
 
     /// Brings it up to date with one of its events, and the header that it shows.

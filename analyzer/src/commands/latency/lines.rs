@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use crate::args::Latency;
 use crate::knowledge::Knowledge;
+use crate::latency::Distribution;
 use crate::latency::Question;
 use crate::latency::baseline::{Verdict, compare};
-use crate::latency::distribution::Distribution;
 use crate::latency::legs::{Group, Key, Leg, Times};
 use crate::latency::model::Model;
 use crate::names::Name;
