@@ -47,15 +47,26 @@ pub fn open(input: &Input, filters: &FilterArgs) -> (Vec<Source>, bool) {
     (sources, all)
 }
 
-/// What shows the numbers of each capture; where two are of one host, the file tells them apart.
+/// What shows the numbers of each capture; where two are of one host, the file tells them apart: its name, or where two have
+/// the same its path.
 pub fn labels(sources: &[Source]) -> Vec<Labels> {
     let labels: Vec<Labels> = sources.iter().map(Source::labels).collect();
     let of_host = |host: &str| labels.iter().filter(|other| other.host == host).count();
-    let named = |label: &Labels| match of_host(&label.host) {
-        1 => label.clone(),
-        _ => Labels { host: label.file.clone(), ..label.clone() },
+    let of_name = |name: &str| labels.iter().filter(|other| file_name(&other.file) == name).count();
+    let named = |label: &Labels| {
+        let name = file_name(&label.file);
+        match (of_host(&label.host), of_name(name)) {
+            (1, _) => label.clone(),
+            (_, 1) => Labels { host: name.to_owned(), ..label.clone() },
+            _ => Labels { host: label.file.clone(), ..label.clone() },
+        }
     };
     labels.iter().map(named).collect()
+}
+
+/// The name of a capture's file, without its folder.
+fn file_name(path: &str) -> &str {
+    Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or(path)
 }
 
 /// What tells one capture from another.

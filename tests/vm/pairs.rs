@@ -61,8 +61,7 @@ fn fingerprints(file: &Path, probe: &str) -> BTreeMap<u16, Vec<Option<u64>>> {
 /// What the receiver saw of a flow's datagrams, of which each has another payload, has the fingerprint that it had at the
 /// sender, and each datagram that came is among it.
 fn check_fingerprints(folder: &Path) {
-    let truth: Value =
-        serde_json::from_str(&fs::read_to_string(folder.join("truth.json")).unwrap()).unwrap();
+    let truth: Value = serde_json::from_str(&fs::read_to_string(folder.join("truth.json")).unwrap()).unwrap();
     let at = |host: &str, probe| fingerprints(&folder.join(format!("{host}.ntc")), probe);
     let hosts = ["A", "B"].map(|host| (host, (at(host, "net_dev_queue"), at(host, "netif_receive_skb"))));
     let hosts = BTreeMap::from(hosts);
