@@ -22,14 +22,17 @@ use anyhow::{Context, Result};
 
 use crate::knowledge::Knowledge;
 use crate::source::Source;
-use leg::{Devices, Leg, Legs};
+use leg::{Devices, Leg, Legs, has_fingerprints};
 use survey::Survey;
 
 /// The first pass over all captures, a thread for each of them.
 pub fn survey(sources: &mut [Source], knowledge: &Knowledge) -> Result<Vec<Survey>> {
+    let fingerprints = sources.iter().all(has_fingerprints);
     thread::scope(|scope| {
-        let passes: Vec<_> =
-            sources.iter_mut().map(|source| scope.spawn(move || Survey::of(source, knowledge))).collect();
+        let passes: Vec<_> = sources
+            .iter_mut()
+            .map(|source| scope.spawn(move || Survey::of(source, knowledge, fingerprints)))
+            .collect();
         let ended = |pass: thread::ScopedJoinHandle<'_, Result<Survey>>| {
             pass.join().ok().context("a thread that reads a capture ended early")?
         };
@@ -39,9 +42,10 @@ pub fn survey(sources: &mut [Source], knowledge: &Knowledge) -> Result<Vec<Surve
 
 /// All legs of all captures, and by host the devices that they crossed.
 pub fn legs<'a>(sources: &'a [Source], knowledge: &'a Knowledge) -> Result<(Vec<Leg<'a>>, Vec<Devices<'a>>)> {
+    let fingerprints = sources.iter().all(has_fingerprints);
     let (mut all, mut devices) = (Vec::new(), Vec::new());
     for (host, source) in sources.iter().enumerate() {
-        let mut legs = Legs::new(host, source, knowledge);
+        let mut legs = Legs::new(host, source, knowledge, fingerprints);
         legs.scan().for_each(source, |event| {
             legs.push(event, &mut |leg| all.push(leg));
             Ok(ControlFlow::Continue(()))

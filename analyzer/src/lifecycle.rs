@@ -227,6 +227,11 @@ impl<'a> Lives<'a> {
         self
     }
 
+    /// Says that payloads' fingerprints of this capture may be compared with those of another, for its crossings.
+    pub fn with_fingerprints(self) -> Self {
+        Self { crossings: Crossings::new(true), ..self }
+    }
+
     /// What was counted so far.
     pub fn tally(&self) -> Tally {
         self.tally

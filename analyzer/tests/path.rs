@@ -216,3 +216,27 @@ fn the_devices_of_all_ways_are_listed() {
     assert!(lines[2].starts_with("999,0,") && lines[2].ends_with("a: out eth0 | b: in eth0"), "{}", ran.out);
     assert!(lines[3].starts_with("1,1,") && lines[3].ends_with(",a: out eth0"), "{}", ran.out);
 }
+
+/// A hundred datagrams without an identification from one host to another; each host has its own fingerprint of a payload, and
+/// says so many bytes of it count.
+fn fingerprinted(bytes: u32) -> Lab {
+    let lab = Lab::new();
+    for (name, probe, at, skew) in [("a", "net_dev_queue", 0, 1), ("b", "netif_receive_skb", TRANSIT, 2)] {
+        let line = |number: u64| {
+            let columns = Datagram { number, back: false }.columns();
+            let columns = columns.split(" ip_id=").next().unwrap().to_owned();
+            format!("{} probe={probe} {columns} payload_hash={}\n", number * 1000 + at, number * 2 + skew)
+        };
+        let metadata = Metadata { fingerprint_bytes: bytes, ..host(name) };
+        write(&lab.path(&format!("{name}.ntc")), metadata, &(0..100).map(line).collect::<String>());
+    }
+    lab
+}
+
+#[test]
+fn fingerprints_of_older_recorders_are_not_compared() {
+    let packets = |bytes: u32| ask(&fingerprinted(bytes), &[])["totals"]["packets"].as_u64().unwrap();
+    assert_eq!(packets(0), 100);
+    // Were they of the same bytes, what came in would be other packets.
+    assert_eq!(packets(32), 200);
+}

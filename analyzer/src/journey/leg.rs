@@ -2,6 +2,7 @@
 
 use ahash::AHashMap;
 use ntc::catalog;
+use ntc::schema::FINGERPRINT_BYTES;
 
 use crate::address::Addr;
 use crate::event::{Effect, Event, Flow, Place};
@@ -121,6 +122,11 @@ impl<'a> Devices<'a> {
     }
 }
 
+/// Whether a capture's fingerprints of payloads are the same on all hosts. Older recorders took as many bytes as they saw.
+pub fn has_fingerprints(source: &Source) -> bool {
+    source.capture.metadata().fingerprint_bytes == FINGERPRINT_BYTES as u32
+}
+
 /// Makes legs of a capture's events.
 pub struct Legs<'a> {
     /// Number of the host.
@@ -136,12 +142,16 @@ pub struct Legs<'a> {
 }
 
 impl<'a> Legs<'a> {
-    /// Has seen nothing yet.
-    pub fn new(host: usize, source: &'a Source, knowledge: &'a Knowledge) -> Self {
+    /// Has seen nothing yet. `fingerprints`: all captures have fingerprints of payloads that may be compared
+    /// ([`has_fingerprints`]).
+    pub fn new(host: usize, source: &'a Source, knowledge: &'a Knowledge, fingerprints: bool) -> Self {
         let Source { names, losses, filter, .. } = source;
         let mut lives = Lives::new(names, knowledge, losses, Keep::Crossings);
         if !filter.takes_all() {
             lives = lives.with_filter(|event, flow| filter.event(event, flow));
+        }
+        if fingerprints {
+            lives = lives.with_fingerprints();
         }
         let mut attached = source.capture.metadata().probes.iter().filter(|probe| probe.error.is_none());
         let is_start = |name| catalog::by_name(name).is_some_and(|entry| entry.effect == Effect::Start);

@@ -40,10 +40,10 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Of a capture.
-    pub fn of(source: &Source, knowledge: &Knowledge) -> Result<Self> {
+    /// Of a capture; `fingerprints` as for [`Legs::new`].
+    pub fn of(source: &Source, knowledge: &Knowledge, fingerprints: bool) -> Result<Self> {
         let mut survey = Self { clocks: Clocks::new(source.capture.metadata()), ..Self::default() };
-        let mut legs = Legs::new(0, source, knowledge);
+        let mut legs = Legs::new(0, source, knowledge, fingerprints);
         legs.scan().for_each(source, |event| {
             if event.effect == Effect::Clock {
                 survey.clocks.add(event);

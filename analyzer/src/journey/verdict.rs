@@ -144,7 +144,7 @@ impl Judge<'_, '_> {
             }
             () if self.is_at_the_end(to, host, at) => Verdict::InFlight,
             () if self.may_be_lost(to, at)
-                || self.routes.is_blind(to, flow, self.hosts.local(to, at), self.grace) =>
+                || self.routes.is_blind(to, left, self.hosts.local(to, at), self.grace) =>
             {
                 Verdict::Unknown { host: to }
             }

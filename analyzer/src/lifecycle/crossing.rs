@@ -92,11 +92,18 @@ pub enum KeyKind {
 /// Makes crossings of events.
 #[derive(Debug, Default)]
 pub(super) struct Crossings {
+    /// Whether a payload's fingerprint is the same wherever it is seen.
+    fingerprints: bool,
     /// By the packet's address, the bytes behind its transport header, by the header that was recorded last.
     lengths: AHashMap<u64, Option<u32>>,
 }
 
 impl Crossings {
+    /// Crossings of which the keys have fingerprints, or have none.
+    pub(super) fn new(fingerprints: bool) -> Self {
+        Self { fingerprints, ..Self::default() }
+    }
+
     /// What an event shows. Each event with a header must be given: the header is recorded where it changed.
     pub(super) fn of<'a>(&mut self, event: &Event<'_, 'a>) -> Option<Crossing<'a>> {
         let payload = self.payload(event);
@@ -113,7 +120,7 @@ impl Crossings {
             flow: event.flow(),
             ttl: event.u8(ColumnId::Ttl),
             tos: event.u8(ColumnId::Tos),
-            key: if is_tunnelled { None } else { Key::of(event, payload) },
+            key: if is_tunnelled { None } else { Key::of(event, payload, self.fingerprints) },
             is_tunnelled,
             is_queued: event.effect == Effect::Queue,
         })
@@ -141,8 +148,9 @@ impl<'a> Crossing<'a> {
 }
 
 impl Key {
-    /// What an event's header says; `payload` are the bytes behind its transport header, if known.
-    fn of(event: &Event<'_, '_>, payload: Option<u32>) -> Option<Self> {
+    /// What an event's header says; `payload` are the bytes behind its transport header, if known; `fingerprints`: the
+    /// payload's may be compared.
+    fn of(event: &Event<'_, '_>, payload: Option<u32>, fingerprints: bool) -> Option<Self> {
         let flow = event.flow();
         if flow.is_none() {
             return None;
@@ -160,7 +168,7 @@ impl Key {
                 (event.u8(ColumnId::IcmpType), echo.id, echo.seq).hash(&mut hash);
                 KeyKind::Echo
             }
-            _ => datagram(event, payload, &mut hash),
+            _ => datagram(event, payload, fingerprints, &mut hash),
         };
         Some(Self { bucket: hash.finish(), bytes: None, kind })
     }
@@ -189,9 +197,9 @@ fn tcp(event: &Event<'_, '_>, payload: u32, mut hash: XxHash64) -> Option<Key> {
 }
 
 /// Adds what tells a datagram from others of its flow.
-fn datagram(event: &Event<'_, '_>, payload: Option<u32>, hash: &mut XxHash64) -> KeyKind {
+fn datagram(event: &Event<'_, '_>, payload: Option<u32>, fingerprints: bool, hash: &mut XxHash64) -> KeyKind {
     let id = event.u32(ColumnId::IpId).filter(|id| *id != 0);
-    let fingerprint = event.u64(ColumnId::PayloadHash);
+    let fingerprint = event.u64(ColumnId::PayloadHash).filter(|_| fingerprints);
     (payload, id, event.u8(ColumnId::IcmpType), event.u8(ColumnId::IcmpCode)).hash(hash);
     // With an identification the payload, of which not every host saw enough, is not needed.
     if id.is_none() {
