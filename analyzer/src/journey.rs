@@ -1,7 +1,7 @@
 //! Lives of one packet on several hosts become its journey: on which host or network it was lost, and how long each took.
 //!
-//! Reading order: a [`leg`] is a packet's way through one host; a first pass over each capture ([`survey`]) tells whose
-//! addresses are whose and gives the messages that clocks are told from ([`hosts`]); [`join`] finds which leg goes on in
+//! Reading order: a [`leg`] is a packet's way through one host; a first pass over each capture ([`mod@survey`]) tells whose
+//! addresses are whose and gives the messages that clocks are told from ([`hosts`]); [`mod@join`] finds which leg goes on in
 //! which; [`verdict`] says what became of a packet, with what [`routes`] were learned; [`exchange`] puts requests and
 //! replies together; [`summary`] and [`ways`] count.
 
