@@ -119,7 +119,7 @@ static __always_inline void join(struct packet *p, __u32 at, const struct piece 
 /* Where a linear part ends whose payload is in pages: before or behind IP's header, and that of UDP or of an echo. */
 #define ENDS (1ULL << 0 | 1ULL << 20 | 1ULL << 28 | 1ULL << 40 | 1ULL << 48)
 
-static __noinline void join_pages(struct packet *p)
+static __always_inline void join_pages(struct packet *p)
 {
 	const struct sk_buff *skb = p->skb;
 	struct piece piece;
