@@ -24,7 +24,7 @@ const PAYLOAD: usize = 1000;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What became of datagrams that a netem held back. As text: `netem 10 ms: 20 of 20 datagrams to port 7010 arrived, median in
-/// the queue 10187000 ns`.
+/// the queue 10187000 ns, quartiles 10152000 and 10240000 ns`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delayed {
     /// How long netem holds each back, ms.
@@ -37,6 +37,8 @@ pub struct Delayed {
     pub port: u16,
     /// The median of their times in the queue, ns, as the kernel's tracing tells it.
     pub median: u64,
+    /// Their first and third quartile, ns.
+    pub quartiles: [u64; 2],
 }
 
 impl Delayed {
@@ -51,15 +53,16 @@ impl Delayed {
         from.sh("tc", &["qdisc", "del", "dev", "eth0", "root"])?;
         ensure!(times.len() == sent, "tracing has {} of {sent} packets", times.len());
         times.sort_unstable();
-        Ok(Self { ms, sent, arrived, port, median: times[(sent - 1) / 2] })
+        let quarter = |number: usize| times[(sent - 1) * number / 4];
+        Ok(Self { ms, sent, arrived, port, median: quarter(2), quartiles: [quarter(1), quarter(3)] })
     }
 }
 
 impl Display for Delayed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ms, sent, arrived, port, median } = self;
+        let Self { ms, sent, arrived, port, median, quartiles: [first, third] } = self;
         write!(f, "netem {ms} ms: {arrived} of {sent} datagrams to port {port} arrived, ")?;
-        write!(f, "median in the queue {median} ns")
+        write!(f, "median in the queue {median} ns, quartiles {first} and {third} ns")
     }
 }
 
@@ -72,7 +75,9 @@ impl FromStr for Delayed {
             let (arrived, rest) = rest.split_once(" of ")?;
             let (sent, rest) = rest.split_once(" datagrams to port ")?;
             let (port, rest) = rest.split_once(" arrived, median in the queue ")?;
-            let [ms, median] = [ms, rest.strip_suffix(" ns")?].map(str::parse);
+            let (median, rest) = rest.split_once(" ns, quartiles ")?;
+            let (first, third) = rest.strip_suffix(" ns")?.split_once(" and ")?;
+            let [ms, median, first, third] = [ms, median, first, third].map(str::parse);
             let [arrived, sent] = [arrived, sent].map(str::parse);
             Some(Self {
                 ms: ms.ok()?,
@@ -80,6 +85,7 @@ impl FromStr for Delayed {
                 arrived: arrived.ok()?,
                 port: port.parse().ok()?,
                 median: median.ok()?,
+                quartiles: [first.ok()?, third.ok()?],
             })
         };
         parse().ok_or(TellsOther)
@@ -171,7 +177,14 @@ mod tests {
 
     #[test]
     fn what_is_told_is_read_again() {
-        let delayed = Delayed { ms: 10, sent: 20, arrived: 19, port: 7010, median: 10_187_000 };
+        let delayed = Delayed {
+            ms: 10,
+            sent: 20,
+            arrived: 19,
+            port: 7010,
+            median: 10_187_000,
+            quartiles: [10_152_000, 10_240_000],
+        };
         assert_eq!(delayed.to_string().parse(), Ok(delayed));
         assert_eq!("ping 10.77.2.2: 5 sent, 5 answered".parse::<Delayed>(), Err(TellsOther));
     }
