@@ -4,10 +4,12 @@
 
 mod block;
 mod flow;
+mod payload;
 mod snapshot;
 
 pub use block::Block;
 pub use flow::Flow;
+pub use payload::Payloads;
 pub use snapshot::{Place, Snapshot};
 
 pub use ntc::catalog::Effect;

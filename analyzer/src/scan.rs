@@ -82,11 +82,10 @@ impl Scan {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Calls `each` for every event of several captures, with the index of its capture, until it breaks; in the order of a
-    /// common clock, on which `clock` finds the time of a capture's event. Rows of one capture stay in their order.
+    /// Calls `each` for every event of several captures, with the index of its capture, in the order of the wall clock
+    /// until it breaks. Rows of one capture stay in their order.
     pub fn for_each_merged<'a>(
         scans: &[(&Self, &'a Source)],
-        clock: &dyn Fn(usize, u64) -> i64,
         mut each: impl FnMut(usize, &Event<'_, 'a>) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         thread::scope(|scope| {
@@ -98,8 +97,8 @@ impl Scan {
                     true => Blocks::Ahead(Ahead::new(scan, source, scope, 1)),
                     false => Blocks::InParts(Parts::new(scan, source, HELD_ROWS / scans.len())),
                 };
-                let mut cursor = Cursor { scan, blocks, block: None, row: 0, reached: i64::MIN };
-                heads.extend(cursor.seek(&|ts| clock(index, ts))?.map(|at| Reverse((at, index))));
+                let mut cursor = Cursor { scan, source, blocks, block: None, row: 0, reached: i64::MIN };
+                heads.extend(cursor.seek()?.map(|at| Reverse((at, index))));
                 cursors.push(cursor);
             }
             while let Some(Reverse((_, index))) = heads.pop() {
@@ -110,7 +109,7 @@ impl Scan {
                     break;
                 }
                 cursor.row += 1;
-                heads.extend(cursor.seek(&|ts| clock(index, ts))?.map(|at| Reverse((at, index))));
+                heads.extend(cursor.seek()?.map(|at| Reverse((at, index))));
             }
             Ok(())
         })
@@ -126,6 +125,8 @@ fn threads() -> usize {
 struct Cursor<'scope, 'a> {
     /// Which rows are read.
     scan: &'scope Scan,
+    /// The capture.
+    source: &'a Source,
     /// Its row groups.
     blocks: Blocks<'scope, 'a>,
     /// The row group that is being read.
@@ -137,12 +138,13 @@ struct Cursor<'scope, 'a> {
 }
 
 impl<'a> Cursor<'_, 'a> {
-    /// Goes to the next row in the range, and gives its time on the common clock.
-    fn seek(&mut self, clock: &dyn Fn(u64) -> i64) -> Result<Option<i64>> {
+    /// Goes to the next row in the range, and gives its wall-clock time.
+    fn seek(&mut self) -> Result<Option<i64>> {
         loop {
             while let Some(event) = self.event() {
                 if self.scan.range.contains(&event.ts) {
-                    self.reached = self.reached.max(clock(event.ts));
+                    let at = self.source.times.realtime(event.ts).unwrap_or(event.ts as i64);
+                    self.reached = self.reached.max(at);
                     return Ok(Some(self.reached));
                 }
                 self.row += 1;

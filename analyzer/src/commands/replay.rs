@@ -90,9 +90,8 @@ fn for_each_event(
         }
         Ok(ControlFlow::Continue(()))
     };
-    let wall_clock = |index: usize, ts| sources[index].times.realtime(ts).unwrap_or(ts as i64);
     match (sources, &scans[..]) {
         ([source], [scan]) => scan.for_each(source, |event| show(0, event)),
-        _ => Scan::for_each_merged(&scans.iter().zip(sources).collect::<Vec<_>>(), &wall_clock, show),
+        _ => Scan::for_each_merged(&scans.iter().zip(sources).collect::<Vec<_>>(), show),
     }
 }

@@ -109,7 +109,7 @@ impl<'a> Summary<'a> {
         let verdict = judge.verdict(root);
         let way = judge.way(root);
         let last = &judge.legs[way[way.len() - 1]];
-        let ends = ends(judge, root);
+        let ends = ends(judge, &way);
         let direction = self.directions.entry(ends).or_default();
         direction.packets += 1;
         *direction.verdicts.entry(verdict).or_default() += 1;
@@ -131,7 +131,7 @@ impl<'a> Summary<'a> {
 
     /// Counts a reply that nothing asked for, with the requests of the other direction.
     fn partial(&mut self, judge: &Judge<'_, 'a>, reply: usize) {
-        let (from, to) = ends(judge, reply);
+        let (from, to) = ends(judge, &judge.way(reply));
         let exchanges = &mut self.directions.entry((to, from)).or_default().exchanges;
         *exchanges.statuses.entry(Status::Partial).or_default() += 1;
     }
@@ -149,11 +149,10 @@ impl<'a> Summary<'a> {
     }
 }
 
-/// Whence and whither the journey goes that begins with a leg.
-fn ends(judge: &Judge<'_, '_>, root: usize) -> Ends {
-    let way = judge.way(root);
-    let last = &judge.legs[way[way.len() - 1]];
-    (judge.hosts.owner(judge.legs[root].flow.src), judge.hosts.owner(last.last_flow().dst))
+/// Whence and whither a journey goes, by its legs.
+fn ends(judge: &Judge<'_, '_>, way: &[usize]) -> Ends {
+    let (first, last) = (&judge.legs[way[0]], &judge.legs[way[way.len() - 1]]);
+    (judge.hosts.owner(first.flow.src), judge.hosts.owner(last.last_flow().dst))
 }
 
 impl Direction {

@@ -3,13 +3,12 @@
 use std::collections::VecDeque;
 
 use ahash::AHashMap;
-use etherparse::{IpNumber, Ipv4HeaderSlice, Ipv6HeaderSlice, TcpHeaderSlice};
 use ntc::ColumnId;
 
 use super::fold::{Counted, Ends};
 use super::model::Model;
 use super::walk::Step;
-use crate::event::{Event, Flow};
+use crate::event::{Event, Flow, Payloads};
 use crate::lifecycle::Sighting;
 
 /// Segments that await their acknowledgment at most, and connections of which one did.
@@ -22,8 +21,8 @@ const HALF: u32 = 1 << 31;
 pub struct Unacked<'a> {
     /// By namespace and flow of the sender.
     connections: AHashMap<(u32, Flow<'a>), Connection<'a>>,
-    /// Bytes of payload by `sk_buff`: a header stands only in the first row that shows it.
-    payloads: AHashMap<u64, u32>,
+    /// How many bytes of payload packets have.
+    payloads: Payloads,
     /// All segments.
     count: usize,
     /// Segments that were sent again, so that an acknowledgment may be of either (Karn).
@@ -46,30 +45,18 @@ impl<'a> Unacked<'a> {
     /// acknowledgment came.
     pub fn event(&mut self, model: &Model, event: &Event<'_, 'a>) -> Option<Vec<(Flow<'a>, [Step<'a>; 2])>> {
         let (sent, answering) = (model.sent, model.answering);
-        self.learn(event);
+        let payload = self.payloads.of(event);
         let seen = Sighting::of(event)?;
         if let Some(stage) = model.stage_of(&seen, sent, None) {
-            self.sent(event, Step { stage, seen });
+            self.sent(event, payload, Step { stage, seen });
         }
         let stage = model.stage_of(&seen, answering, None)?;
         self.acked(event, Step { stage, seen })
     }
 
-    /// Learns of a packet's payload, where the event has its header.
-    fn learn(&mut self, event: &Event<'_, 'a>) {
-        let Some(header) = event.bytes(ColumnId::Header) else { return };
-        if self.payloads.len() >= MAX_SEGMENTS {
-            self.payloads.clear();
-        }
-        match payload(header) {
-            Some(len) => self.payloads.insert(event.skb, len),
-            None => self.payloads.remove(&event.skb),
-        };
-    }
-
     /// A segment is sent: only the host's own, since what it forwards has its acknowledgment elsewhere.
-    fn sent(&mut self, event: &Event<'_, 'a>, step: Step<'a>) -> Option<()> {
-        let (seq, len) = (event.u32(ColumnId::TcpSeq)?, *self.payloads.get(&event.skb)?);
+    fn sent(&mut self, event: &Event<'_, 'a>, payload: Option<u32>, step: Step<'a>) -> Option<()> {
+        let (seq, len) = (event.u32(ColumnId::TcpSeq)?, payload?);
         if event.was_received() || len == 0 {
             return None;
         }
@@ -139,21 +126,4 @@ impl<'a> Unacked<'a> {
 /// Whether a number is the same as another or behind it.
 fn is_at_or_behind(number: u32, other: u32) -> bool {
     number.wrapping_sub(other) < HALF
-}
-
-/// Bytes of a TCP segment's payload, by its header.
-fn payload(bytes: &[u8]) -> Option<u32> {
-    let (header, behind) = match bytes.first()? >> 4 {
-        4 => {
-            let ip = Ipv4HeaderSlice::from_slice(bytes).ok().filter(|ip| ip.protocol() == IpNumber::TCP)?;
-            (ip.slice().len(), u32::from(ip.payload_len().ok()?))
-        }
-        _ => {
-            let ip =
-                Ipv6HeaderSlice::from_slice(bytes).ok().filter(|ip| ip.next_header() == IpNumber::TCP)?;
-            (ip.slice().len(), u32::from(ip.payload_length()))
-        }
-    };
-    let tcp = TcpHeaderSlice::from_slice(bytes.get(header..)?).ok()?;
-    behind.checked_sub(tcp.slice().len() as u32)
 }

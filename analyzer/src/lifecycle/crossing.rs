@@ -3,13 +3,11 @@
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
-use ahash::AHashMap;
-use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use ntc::ColumnId;
 use twox_hash::XxHash64;
 
 use super::identity::Echo;
-use crate::event::{Effect, Event, Flow, Place};
+use crate::event::{Effect, Event, Flow, Payloads, Place};
 
 /// Columns that crossings are made from, beside those of lives.
 pub const COLUMNS: [ColumnId; 10] = [
@@ -24,9 +22,6 @@ pub const COLUMNS: [ColumnId; 10] = [
     ColumnId::IcmpCode,
     ColumnId::GsoSize,
 ];
-
-/// Packets of which the payload's length is remembered at most.
-const MAX_LENGTHS: usize = 1 << 18;
 
 /// Which way a packet crosses a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -94,8 +89,8 @@ pub enum KeyKind {
 pub(super) struct Crossings {
     /// Whether a payload's fingerprint is the same wherever it is seen.
     fingerprints: bool,
-    /// By the packet's address, the bytes behind its transport header, by the header that was recorded last.
-    lengths: AHashMap<u64, Option<u32>>,
+    /// How many bytes of payload packets have.
+    payloads: Payloads,
 }
 
 impl Crossings {
@@ -106,7 +101,7 @@ impl Crossings {
 
     /// What an event shows. Each event with a header must be given: the header is recorded where it changed.
     pub(super) fn of<'a>(&mut self, event: &Event<'_, 'a>) -> Option<Crossing<'a>> {
-        let payload = self.payload(event);
+        let payload = self.payloads.of(event);
         let way = match event.effect {
             Effect::RxEntry | Effect::RxBacklog | Effect::Receive => Way::In,
             Effect::Queue | Effect::Start => Way::Out,
@@ -124,18 +119,6 @@ impl Crossings {
             is_tunnelled,
             is_queued: event.effect == Effect::Queue,
         })
-    }
-
-    /// Bytes behind the transport header, by the last header of this packet's address.
-    fn payload(&mut self, event: &Event<'_, '_>) -> Option<u32> {
-        let Some(bytes) = event.bytes(ColumnId::Header) else {
-            return self.lengths.get(&event.skb).copied().flatten();
-        };
-        let payload = payload(event, bytes);
-        if self.lengths.len() < MAX_LENGTHS || self.lengths.contains_key(&event.skb) {
-            self.lengths.insert(event.skb, payload);
-        }
-        payload
     }
 }
 
@@ -206,38 +189,4 @@ fn datagram(event: &Event<'_, '_>, payload: Option<u32>, fingerprints: bool, has
         fingerprint.hash(hash);
     }
     if id.or(fingerprint.map(|_| 0)).is_some() { KeyKind::Datagram } else { KeyKind::Anonymous }
-}
-
-/// Bytes behind a packet's transport header, by the lengths in its headers; where IP's says 0 (BIG TCP), by the packet's.
-fn payload(event: &Event<'_, '_>, bytes: &[u8]) -> Option<u32> {
-    let protocol = if event.name(ColumnId::Protocol) == "ip6" { 0x86dd } else { 0x0800 };
-    let packet = LaxSlicedPacket::from_ether_type(etherparse::EtherType(protocol), bytes);
-    let (behind, header) = match packet.net.as_ref()? {
-        LaxNetSlice::Ipv4(ip) => (ip.header().total_len(), ip.header().slice().len()),
-        LaxNetSlice::Ipv6(ip) => (ip.header().payload_length(), 0),
-        LaxNetSlice::Arp(_) => return None,
-    };
-    let behind = match behind {
-        0 => event.u32(ColumnId::Len)?,
-        behind => u32::from(behind),
-    };
-    let headers = header + extensions(&packet) + transport(packet.transport.as_ref()?);
-    behind.checked_sub(u32::try_from(headers).ok()?)
-}
-
-/// Bytes of IPv6's extension headers.
-fn extensions(packet: &LaxSlicedPacket<'_>) -> usize {
-    match &packet.net {
-        Some(LaxNetSlice::Ipv6(ip)) => ip.extensions().slice().len(),
-        _ => 0,
-    }
-}
-
-/// Bytes of a transport header.
-fn transport(transport: &TransportSlice<'_>) -> usize {
-    match transport {
-        TransportSlice::Tcp(tcp) => usize::from(tcp.data_offset()) * 4,
-        TransportSlice::Udp(_) | TransportSlice::Icmpv4(_) | TransportSlice::Icmpv6(_) => 8,
-        _ => 0,
-    }
 }
