@@ -240,3 +240,13 @@ fn fingerprints_of_older_recorders_are_not_compared() {
     // Were they of the same bytes, what came in would be other packets.
     assert_eq!(packets(32), 200);
 }
+
+#[test]
+fn a_limit_is_kept_or_refused() {
+    let lab = both(|_| false, |_| false);
+    assert_eq!(ask(&lab, &["--verbose", "--limit", "3"])["packets"].as_array().unwrap().len(), 3);
+    assert_eq!(ask(&lab, &["--list", "--limit", "1"])["ways"].as_array().unwrap().len(), 1);
+    let ran = lab.ntana(&["path", "a.ntc", "b.ntc", "--limit", "3"]);
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""));
+    assert!(ran.err.contains("--verbose") && ran.err.lines().count() == 1, "{}", ran.err);
+}

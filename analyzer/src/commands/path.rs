@@ -8,7 +8,7 @@ mod way;
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde::Serialize;
 
 use super::exit_code;
@@ -46,6 +46,10 @@ struct Totals {
 
 /// Runs the command.
 pub fn run(args: &args::Path, out: &mut dyn Write) -> Result<ExitCode> {
+    if args.filter.limit.is_some() && !args.verbose && !args.list {
+        bail!("--limit is about what --verbose or --list shows: give one of them with it");
+    }
+    let limit = args.filter.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let knowledge = Knowledge::load(&args.input.rules)?;
     let (mut sources, all) = captures::open(&args.input, &args.filter);
     let surveys = survey(&mut sources, &knowledge)?;
@@ -70,8 +74,8 @@ pub fn run(args: &args::Path, out: &mut dyn Write) -> Result<ExitCode> {
         output.capture(&HostAnswer { head: source.head(), clock }, &labels[host])?;
     }
     let totals = match (args.verbose, args.list) {
-        (true, _) => show_packets(&judge, &labels, &mut output)?,
-        (_, true) => show_ways(&judge, &devices, &labels, &mut output)?,
+        (true, _) => show_packets(&judge, limit, &labels, &mut output)?,
+        (_, true) => show_ways(&judge, (&devices, limit), &labels, &mut output)?,
         _ => show_directions(&judge, &labels, &mut output)?,
     };
     let line = format!("{}, {} lost", counted(totals.packets, "packet"), totals.lost);
@@ -105,11 +109,16 @@ fn remarks(totals: &Totals) -> Vec<String> {
     duplicates.into_iter().chain(unidentified).collect()
 }
 
-/// Shows one packet after another.
-fn show_packets(judge: &Judge<'_, '_>, labels: &[Labels], output: &mut Output<'_>) -> Result<Totals> {
+/// Shows one packet after another, so many at most.
+fn show_packets(
+    judge: &Judge<'_, '_>,
+    limit: usize,
+    labels: &[Labels],
+    output: &mut Output<'_>,
+) -> Result<Totals> {
     let mut totals = Totals::default();
     output.begin_common_list("packets")?;
-    for root in judge.roots() {
+    for root in judge.roots().take(limit) {
         totals.packets += 1;
         totals.lost += u64::from(judge.verdict(root).is_loss());
         let answer = PacketAnswer::new(totals.packets, &judge.way(root), judge, &Shown { labels });
@@ -118,10 +127,10 @@ fn show_packets(judge: &Judge<'_, '_>, labels: &[Labels], output: &mut Output<'_
     Ok(totals)
 }
 
-/// Shows which devices packets crossed.
+/// Shows which devices packets crossed, so many ways at most.
 fn show_ways(
     judge: &Judge<'_, '_>,
-    devices: &[Devices<'_>],
+    (devices, limit): (&[Devices<'_>], usize),
     labels: &[Labels],
     output: &mut Output<'_>,
 ) -> Result<Totals> {
@@ -129,7 +138,7 @@ fn show_ways(
     let (ways, is_full) = ways(judge);
     output.begin_common_list("ways")?;
     output.remark(&format!("\n{:>10}  {:>8}  {:>10}  {:>10}  WAY", "PACKETS", "LOST", "P50", "P99"))?;
-    for (way, went) in &ways {
+    for (way, went) in ways.iter().take(limit) {
         totals.packets += went.packets;
         totals.lost += went.lost;
         output.item(&WayAnswer::new(way, went, devices, &Shown { labels }), &labels[0])?;
